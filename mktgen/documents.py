@@ -1,0 +1,202 @@
+"""Artefacts that are documents rather than tables: strategies, evaluations, promotions, requests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import date
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Document(BaseModel):
+    """Stored as canonical JSON (sorted keys), so that equal documents are equal bytes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def fingerprint(cls) -> str:
+        return hashlib.sha256(json.dumps(cls.model_json_schema(), sort_keys=True).encode()).hexdigest()
+
+    def to_bytes(self) -> bytes:
+        body = self.model_dump(mode="json")
+        return (json.dumps(body, sort_keys=True, ensure_ascii=False, indent=1) + "\n").encode()
+
+
+class Interval(Document):
+    """A point estimate with its 95% interval; `method` names how the interval was made."""
+
+    value: float
+    low: float
+    high: float
+    method: str = ""
+
+
+class Refusal(Document):
+    """A metric that the data can't support, and the capability that is missing."""
+
+    metric: str
+    missing: list[str]
+    reason: str
+
+
+class Gate(Document):
+    """One check. `passed` None: not applicable today, `detail` says why."""
+
+    name: str
+    passed: bool | None
+    detail: str
+    value: float | None = None
+    threshold: float | None = None
+
+
+# -- models -----------------------------------------------------------------------------------------------------------
+class TrainingPlan(Document):
+    """Which training day serves a partition, and why."""
+
+    partition: date
+    training_partition: date
+    evaluation_from: date  # = the cut: training sees only what lies before it
+    evaluation_to: date
+    reason: str
+
+
+class ModelEntry(Document):
+    """One trained model. `directory` is a prefix inside the `models` artefact of the training day."""
+
+    kind: str
+    directory: str
+    metrics: dict[str, float]
+    parameters: dict[str, float | int | str | bool]
+    curves: dict[str, list[float]] = {}
+    files: dict[str, str] = {}  # file name -> sha256
+
+
+class ModelSet(Document):
+    """Everything trained for one training day, on the same frozen cut."""
+
+    training_partition: date
+    evaluation_from: date
+    evaluation_to: date
+    models: list[ModelEntry]
+
+
+class TaskPromotion(Document):
+    """The champion of one task (`ranking`: what next; `customer`: purchase and churn) after a comparison."""
+
+    task: Literal["ranking", "customer"]
+    metric: str
+    incumbent: str
+    challenger: str
+    difference: Interval | None  # challenger - incumbent on the same households; None: no comparison was needed
+    champion: str
+    reason: str
+
+
+class Promotion(Document):
+    training_partition: date
+    ranking: TaskPromotion
+    customer: TaskPromotion
+
+
+# -- strategy -----------------------------------------------------------------------------------------------------------
+class OfferLine(Document):
+    offer_id: str
+    label: str
+    customers: int
+
+
+class Campaign(Document):
+    campaign_id: str
+    name: dict[str, str]  # language -> text
+    objective: str
+    audience: dict[str, str]
+    segment_ids: list[str]
+    customers: int
+    offers: list[OfferLine]
+    items: list[str]
+    channel: str
+    send_at_local: str
+    budget_minor: int
+    worst_case_cost_minor: int
+    expected_redemptions: Interval | None
+    expected_redemption_rate: Interval | None
+    expected_value_minor: Interval | None  # under `assumptions`; not incremental
+    holdout_customers: int
+    reasons: list[str]
+    copy_example: dict[str, str]
+
+
+class Allocation(Document):
+    """Budget, what was spent, and the bound it is measured against (Lagrangian dual, an upper bound)."""
+
+    budget_minor: int
+    worst_case_cost_minor: int
+    allocated_cost_minor: int
+    value_minor: float
+    bound_minor: float
+    gap_share: float  # (bound - value) / bound; 0 where the bound is 0
+    shadow_price: float  # expected value per extra minor unit of budget
+    exploration_customers: int
+    contacts: int
+    candidates: int
+
+
+class StrategyEvaluation(Document):
+    partition: date
+    gates: list[Gate]
+    metrics: dict[str, float]
+    refused: list[Refusal]
+    stopped: bool
+    reasons: list[str]
+
+
+class Strategy(Document):
+    partition: date
+    status: Literal["draft", "evaluated", "stopped"]
+    source: str
+    source_notice: str
+    assumptions: list[str]
+    customers: int
+    contacted: int
+    holdout: int
+    segments: dict[str, int]
+    campaigns: list[Campaign]
+    allocation: Allocation
+    versions: dict[str, str]
+    evaluation: StrategyEvaluation | None = None
+
+
+class PublishedStrategy(Document):
+    """The strategy that execution may take: status `published`, with the manifest it was published from."""
+
+    partition: date
+    strategy_uri: str
+    decisions_uri: str
+    messages_uri: str
+    markdown: str
+
+
+# -- execution and feedback ---------------------------------------------------------------------------------------------
+class Approval(Document):
+    """A person's answer. Nothing is dispatched without one that says approved."""
+
+    partition: date
+    approved: bool
+    responder: str
+    strategy_run: str  # derivation id of the strategy that was answered
+    note: str = ""
+
+
+class RetrainingRequest(Document):
+    partition: date
+    requested: bool
+    reasons: list[str]
+
+
+class FeedbackReport(Document):
+    partition: date
+    metrics: dict[str, float]
+    refused: list[Refusal]
+    notes: list[str]

@@ -1,0 +1,118 @@
+"""What every model of the behaviour experiment takes and gives. One file in this package = one kind of model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import ClassVar, Literal, Protocol, Self
+
+import polars as pl
+
+from mktgen.settings import ModelSettings
+
+Task = Literal["ranking", "customer"]
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Everything a model may learn from. Nothing in it is dated on or after `cut`.
+
+    events: rows of contracts.SEQUENCES (all merchandise events, not truncated), sorted by customer_id, event_time,
+    order_id, item_id. examples: columns of contracts.CUSTOMER_FEATURES plus `cut` (Date), `purchased_7d` and
+    `purchased_28d` (Boolean); weekly cuts whose 28-day labels end on or before `cut`, customers active at each cut.
+    items: contracts.ITEM_FEATURES as of `cut`.
+    """
+
+    cut: date
+    events: pl.DataFrame
+    examples: pl.DataFrame
+    items: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class History:
+    """What is known of the customers when they are scored; nothing dated on or after `cut`.
+
+    events: contracts.SEQUENCES (the last events of each customer), same order as in training.
+    features: contracts.CUSTOMER_FEATURES as of `cut`. items: contracts.ITEM_FEATURES as of `cut`.
+    """
+
+    cut: date
+    events: pl.DataFrame
+    features: pl.DataFrame
+    items: pl.DataFrame
+
+
+class Checkpoints(Protocol):
+    """Where an unfinished training keeps its state (on S3). `save` replaces the previous one atomically."""
+
+    def load(self) -> dict[str, bytes] | None: ...
+
+    def save(self, files: dict[str, bytes]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a training run gets from outside: seed, checkpoints, a sink for progress lines."""
+
+    seed: int
+    checkpoints: Checkpoints
+    progress: Callable[[str], None]
+
+
+@dataclass
+class FitReport:
+    """Facts of a training for MLflow. `curves`: metric name -> one value per epoch."""
+
+    parameters: dict[str, float | int | str | bool] = field(default_factory=dict)
+    curves: dict[str, list[float]] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+class Model(ABC):
+    """A kind of model. Subclasses live one per file; the file's name is `kind`, which is also the registry name.
+
+    Deterministic: same data, settings and seed give the same saved bytes (with the same number of threads).
+    """
+
+    kind: ClassVar[str]
+    tasks: ClassVar[frozenset[Task]]
+
+    @abstractmethod
+    def fit(self, data: TrainingSet, settings: ModelSettings, session: Session) -> FitReport:
+        """Learn from `data`. Neural kinds save and resume through `session.checkpoints`."""
+
+    @abstractmethod
+    def rank(self, history: History, customers: list[str], k: int) -> pl.DataFrame:
+        """The best k seen (bought before) and the best k unseen items per customer, by score.
+
+        Returns customer_id, item_id (String), seen (Boolean), rank (Int32, 1 = best within customer and seen), score
+        (Float64, comparable between seen and unseen of one customer), sorted by customer_id, seen descending, rank.
+        Ties are broken by item_id. Raises TypeError where `ranking` is not among the kind's tasks.
+        """
+
+    @abstractmethod
+    def probabilities(self, history: History, customers: list[str]) -> pl.DataFrame:
+        """customer_id, p_purchase_7d, p_purchase_28d (Float64), sorted by customer_id.
+
+        Raises TypeError where `customer` is not among the kind's tasks.
+        """
+
+    @abstractmethod
+    def save(self, directory: Path) -> None:
+        """Write `model.json` and what else is needed (`*.safetensors`, `*.skops`, `*.parquet`); never a pickle."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, directory: Path) -> Self: ...
+
+
+class VectorModel(Model):
+    """A model that also has one vector per customer."""
+
+    @abstractmethod
+    def vectors(self, history: History, customers: list[str]) -> pl.DataFrame:
+        """customer_id, vector (List(Float32), all of one length), sorted by customer_id."""

@@ -1,0 +1,118 @@
+"""What can be set, with types and bounds. `config.py` reads the values; stages get their section as an argument.
+
+Every value that changes a result is part of an artefact's identity (see store.py); what only says where things
+live (endpoints, credentials) is in config.py's `Environment` and never enters it.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceSettings(Section):
+    name: str = Field("complete_journey", description="file name of a source in mktgen/sources/")
+    drop_dir: str = Field("", description="day files put here (<table>/<YYYY-MM-DD>.csv|jsonl|parquet) replace the source's rows")
+    max_field_chars: int = Field(2_000, ge=100, description="longer values are cut in the quarantine and the row is refused")
+
+
+class CleaningSettings(Section):
+    max_quarantine_share: float = Field(0.02, ge=0, le=1, description="per table; above it the step stops")
+    min_rows_for_share: int = Field(100, ge=1, description="smaller tables are not stopped by the share")
+    max_line_minor: int = Field(1_000_000, gt=0, description="a line above this is not plausible")
+    max_units: int = Field(100, gt=0, description="units above this are not pieces")
+
+
+class FeatureSettings(Section):
+    window_days: int = Field(112, ge=84, description="days of daily aggregates kept in the state")
+    item_window_days: int = Field(28, ge=7)
+    sequence_events: int = Field(512, ge=16, description="merchandise events kept per customer")
+    active_days: int = Field(84, ge=7, description="a customer with an order in this window is active")
+
+
+class TransformerSettings(Section):
+    width: int = Field(64, ge=8, description="the one dial of size: heads, layers and feed-forward follow from it")
+    events: int = Field(192, ge=16, description="events of a customer that the model sees")
+    epochs: int = Field(6, ge=1)
+    batch_customers: int = Field(32, ge=1)
+    negatives: int = Field(512, ge=16)
+    learning_rate: float = Field(2e-3, gt=0)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    min_item_lines: int = Field(10, ge=1, description="rarer items share their category's token")
+
+
+class ModelSettings(Section):
+    kinds: tuple[str, ...] = Field((), description="model files to train; empty = all that are found")
+    initial_champion: str = "personal_frequency"
+    vector_model: str = Field("transformer", description="whose customer vectors the strategy uses")
+    evaluation_days: int = Field(28, ge=7, description="frozen evaluation window before the training day")
+    train_cuts: int = Field(16, ge=2, description="weekly cuts whose labels end before the evaluation window")
+    top_k: int = Field(50, ge=10, description="items kept per customer, seen and unseen apart")
+    bootstrap: int = Field(300, ge=50, description="household resamples of the promotion interval")
+    threads: int = Field(2, ge=1, description="fixed, because sums in floating point depend on it")
+    checkpoint_every: int = Field(20, ge=1, description="optimiser steps between checkpoints")
+    retrain_weekday: int = Field(6, ge=0, le=6, description="scheduled training day, Monday = 0; 6 = Sunday")
+    request_takes_effect_after_days: int = Field(2, ge=1)
+    transformer: TransformerSettings = TransformerSettings()
+
+
+class StrategySettings(Section):
+    segments: int = Field(6, ge=2, le=20)
+    items_per_message: int = Field(4, ge=1, le=10)
+    offers_per_customer: int = Field(3, ge=1, le=10)
+    budget_minor: int = Field(50_000, ge=0, description="per day; contact cost and reserved face value are charged to it")
+    contact_cost_minor: int = Field(40, ge=0, description="ASSUMPTION: one contact")
+    face_value_minor: int = Field(100, ge=0, description="ASSUMPTION: face value of a coupon where the source has none")
+    margin_share: float = Field(0.30, ge=0, le=1, description="ASSUMPTION: margin of merchandise sales")
+    redemption_basket_minor: int = Field(2_500, ge=0, description="ASSUMPTION: merchandise value credited to a redemption")
+    contact_cap_days: int = Field(7, ge=1, description="at most `contact_cap` contacts per customer in so many days")
+    contact_cap: int = Field(1, ge=1)
+    holdout_share: float = Field(0.10, ge=0, lt=1)
+    propensity_floor: float = Field(0.02, gt=0, lt=0.5)
+    channel: str = Field("outbox", description="file name of a channel in mktgen/execution/channels/")
+    languages: tuple[Literal["en", "zh"], ...] = ("en", "zh")
+    send_hour_local: int = Field(10, ge=0, le=23, description="hour of the next day, shop's time")
+    quiet_from_hour: int = Field(21, ge=0, le=23)
+    quiet_to_hour: int = Field(8, ge=0, le=23)
+
+
+class EvaluationSettings(Section):
+    srm_alpha: float = Field(0.001, gt=0, lt=1, description="sample-ratio mismatch stops below this p-value")
+    power: float = Field(0.8, gt=0, lt=1)
+    alpha: float = Field(0.05, gt=0, lt=1)
+    max_calibration_error: float = Field(0.15, gt=0, le=1, description="expected calibration error of the redemption model")
+    concordance_days: int = Field(28, ge=1, description="mailings this recent are compared with our scores")
+
+
+class ExecutionSettings(Section):
+    live_from: date | None = Field(None, description="first partition that may be sent; unset = nothing is ever sent")
+    smtp_host: str = "127.0.0.1"
+    smtp_port: int = Field(1025, ge=1, le=65535)
+    smtp_sender: str = "offers@example.invalid"
+
+
+class FeedbackSettings(Section):
+    window_days: int = Field(28, ge=1, description="attribution window after a decision or an exposure")
+    psi_threshold: float = Field(0.25, gt=0)
+    min_matured: int = Field(200, ge=1, description="matured rows needed before a shortfall may be called")
+    shortfall_ratio: float = Field(0.5, gt=0, lt=1, description="realised / predicted redemptions below this asks for retraining")
+
+
+class Settings(Section):
+    """All that changes results. Its canonical JSON is hashed into every artefact's identity, section by section."""
+
+    seed: int = 20170101
+    source: SourceSettings = SourceSettings()
+    cleaning: CleaningSettings = CleaningSettings()
+    features: FeatureSettings = FeatureSettings()
+    models: ModelSettings = ModelSettings()
+    strategy: StrategySettings = StrategySettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    execution: ExecutionSettings = ExecutionSettings()
+    feedback: FeedbackSettings = FeedbackSettings()
