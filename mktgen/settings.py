@@ -18,8 +18,12 @@ class Section(BaseModel):
 
 class SourceSettings(Section):
     name: str = Field("complete_journey", description="file name of a source in mktgen/sources/")
-    drop_dir: str = Field("", description="day files put here (<table>/<YYYY-MM-DD>.csv|jsonl|parquet) replace the source's rows")
-    max_field_chars: int = Field(2_000, ge=100, description="longer values are cut in the quarantine and the row is refused")
+    drop_dir: str = Field(
+        "", description="day files put here (<table>/<YYYY-MM-DD>.csv|jsonl|parquet) replace the source's rows"
+    )
+    max_field_chars: int = Field(
+        2_000, ge=100, description="longer values are cut in the quarantine and the row is refused"
+    )
 
 
 class CleaningSettings(Section):
@@ -66,11 +70,15 @@ class StrategySettings(Section):
     segments: int = Field(6, ge=2, le=20)
     items_per_message: int = Field(4, ge=1, le=10)
     offers_per_customer: int = Field(3, ge=1, le=10)
-    budget_minor: int = Field(50_000, ge=0, description="per day; contact cost and reserved face value are charged to it")
+    budget_minor: int = Field(
+        50_000, ge=0, description="per day; contact cost and reserved face value are charged to it"
+    )
     contact_cost_minor: int = Field(40, ge=0, description="ASSUMPTION: one contact")
     face_value_minor: int = Field(100, ge=0, description="ASSUMPTION: face value of a coupon where the source has none")
     margin_share: float = Field(0.30, ge=0, le=1, description="ASSUMPTION: margin of merchandise sales")
-    redemption_basket_minor: int = Field(2_500, ge=0, description="ASSUMPTION: merchandise value credited to a redemption")
+    redemption_basket_minor: int = Field(
+        2_500, ge=0, description="ASSUMPTION: merchandise value credited to a redemption"
+    )
     contact_cap_days: int = Field(7, ge=1, description="at most `contact_cap` contacts per customer in so many days")
     contact_cap: int = Field(1, ge=1)
     holdout_share: float = Field(0.10, ge=0, lt=1)
@@ -86,7 +94,9 @@ class EvaluationSettings(Section):
     srm_alpha: float = Field(0.001, gt=0, lt=1, description="sample-ratio mismatch stops below this p-value")
     power: float = Field(0.8, gt=0, lt=1)
     alpha: float = Field(0.05, gt=0, lt=1)
-    max_calibration_error: float = Field(0.15, gt=0, le=1, description="expected calibration error of the redemption model")
+    max_calibration_error: float = Field(
+        0.15, gt=0, le=1, description="expected calibration error of the redemption model"
+    )
     concordance_days: int = Field(28, ge=1, description="mailings this recent are compared with our scores")
 
 
@@ -101,7 +111,9 @@ class FeedbackSettings(Section):
     window_days: int = Field(28, ge=1, description="attribution window after a decision or an exposure")
     psi_threshold: float = Field(0.25, gt=0)
     min_matured: int = Field(200, ge=1, description="matured rows needed before a shortfall may be called")
-    shortfall_ratio: float = Field(0.5, gt=0, lt=1, description="realised / predicted redemptions below this asks for retraining")
+    shortfall_ratio: float = Field(
+        0.5, gt=0, lt=1, description="realised / predicted redemptions below this asks for retraining"
+    )
 
 
 class Settings(Section):

@@ -1,0 +1,381 @@
+"""Typed, atomic artefacts on S3. The only import of boto3.
+
+    <prefix>/<artefact>/dt=<partition>/run=<derivation>/part-00000.parquet    the data
+                                                        _manifest.json        written last, by a conditional put
+                                       _current.json                          which derivation readers take
+
+A derivation is a hash of everything that determines the bytes: step, code, settings, seed, partition and the parents'
+content. The same derivation written twice is either equal or an error. No manifest, no artefact.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
+
+import boto3
+import polars as pl
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from mktgen.contracts import ContractError, contract
+from mktgen.documents import Document
+from mktgen.errors import CorruptArtefact, MissingArtefact, NonDeterminism
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+ROWS_PER_PART: Final = 2_000_000
+_THREADS: Final = 16
+D = TypeVar("D", bound=Document)
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class S3Location:
+    """Where a store lives. Credentials come from the environment's usual AWS variables."""
+
+    endpoint: str
+    bucket: str
+    prefix: str
+    region: str = "us-east-1"
+
+
+class ObjectStore:
+    """Bytes on S3 with conditional puts: what the store and the send ledger are built on."""
+
+    def __init__(self, location: S3Location) -> None:
+        self.location = location
+        self._client: S3Client = boto3.session.Session().client(
+            "s3",
+            endpoint_url=location.endpoint or None,
+            region_name=location.region,
+            config=Config(
+                s3={"addressing_style": "path"},
+                retries={"max_attempts": 6, "mode": "standard"},
+                connect_timeout=5,
+                read_timeout=60,
+                max_pool_connections=2 * _THREADS,
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
+
+    def uri(self, key: str) -> str:
+        return f"s3://{self.location.bucket}/{self._key(key)}"
+
+    def put(self, key: str, body: bytes) -> None:
+        self._client.put_object(Bucket=self.location.bucket, Key=self._key(key), Body=body)
+
+    def put_once(self, key: str, body: bytes) -> bool:
+        """Put unless the key exists (If-None-Match: *). False: it exists, nothing was written."""
+        try:
+            self._client.put_object(Bucket=self.location.bucket, Key=self._key(key), Body=body, IfNoneMatch="*")
+        except ClientError as error:
+            if _code(error) in {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}:
+                return False
+            raise
+        return True
+
+    def get(self, key: str) -> bytes | None:
+        try:
+            return self._client.get_object(Bucket=self.location.bucket, Key=self._key(key))["Body"].read()
+        except ClientError as error:
+            if _code(error) in {"NoSuchKey", "404"}:
+                return None
+            raise
+
+    def keys(self, prefix: str) -> list[str]:
+        """Keys below a prefix, relative to the store's own, in order."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.location.bucket, Prefix=self._key(prefix)
+        )
+        cut = len(self._key(""))
+        return sorted(entry["Key"][cut:] for page in pages for entry in page.get("Contents", []))
+
+    def folders(self, prefix: str) -> list[str]:
+        """Names of the folders directly below a prefix."""
+        full = self._key(prefix)
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.location.bucket, Prefix=full, Delimiter="/"
+        )
+        return sorted(
+            entry["Prefix"][len(full) :].rstrip("/") for page in pages for entry in page.get("CommonPrefixes", [])
+        )
+
+    def delete(self, key: str) -> None:
+        self._client.delete_object(Bucket=self.location.bucket, Key=self._key(key))
+
+    def _key(self, key: str) -> str:
+        return f"{self.location.prefix}/{key}" if self.location.prefix else key
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+@dataclass(frozen=True)
+class Parent:
+    """An artefact that another was made from."""
+
+    artefact: str
+    partition: str
+    run: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The proof that an artefact is complete. `digest` identifies its content, `run` its derivation."""
+
+    artefact: str
+    partition: str
+    run: str
+    kind: Literal["table", "document", "files"]
+    contract: str
+    rows: int
+    files: tuple[tuple[str, str, int], ...]  # name, sha256, bytes
+    step: str
+    code: str
+    config: str
+    seed: int
+    parents: tuple[Parent, ...]
+    info: dict[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def digest(self) -> str:
+        return sha256(json.dumps([self.contract, self.rows, self.files]).encode())
+
+    @property
+    def folder(self) -> str:
+        return f"{self.artefact}/dt={self.partition}/run={self.run}"
+
+    def as_parent(self) -> Parent:
+        return Parent(self.artefact, self.partition, self.run, self.digest)
+
+    def to_bytes(self) -> bytes:
+        body = {key: value for key, value in self.__dict__.items() if key != "parents"}
+        body["parents"] = [list(parent.__dict__.values()) for parent in self.parents]
+        return (json.dumps(body, sort_keys=True, indent=1) + "\n").encode()
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> Manifest:
+        body = json.loads(raw)
+        body["parents"] = tuple(Parent(*values) for values in body["parents"])
+        body["files"] = tuple((name, digest, size) for name, digest, size in body["files"])
+        return cls(**body)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a step says about an output: goes into the manifest, all but `info` determines the derivation."""
+
+    step: str
+    run: str
+    code: str
+    config: str
+    seed: int
+    parents: tuple[Parent, ...]
+    info: dict[str, str] = field(default_factory=dict)
+
+
+def sha256(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+class Store:
+    """Artefacts by name and partition. Reads verify hashes and contract; writes are all or nothing."""
+
+    def __init__(self, objects: ObjectStore) -> None:
+        self.objects = objects
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+    def write_table(self, artefact: str, partition: date, frame: pl.DataFrame, source: Provenance) -> Manifest:
+        """Check `frame` against its contract and store it. Raises ContractError or NonDeterminism."""
+        schema = contract(artefact)
+        frame = schema.check(frame)
+        parts = {
+            f"part-{index:05d}.parquet": _parquet(frame.slice(start, ROWS_PER_PART))
+            for index, start in enumerate(range(0, max(frame.height, 1), ROWS_PER_PART))
+        }
+        return self._commit(artefact, partition, "table", schema.fingerprint, frame.height, parts, source)
+
+    def write_document(self, artefact: str, partition: date, document: Document, source: Provenance) -> Manifest:
+        files = {"document.json": document.to_bytes()}
+        return self._commit(artefact, partition, "document", type(document).fingerprint(), 1, files, source)
+
+    def write_files(self, artefact: str, partition: date, files: dict[str, bytes], source: Provenance) -> Manifest:
+        return self._commit(artefact, partition, "files", "files", len(files), files, source)
+
+    def _commit(
+        self,
+        artefact: str,
+        partition: date,
+        kind: Literal["table", "document", "files"],
+        fingerprint: str,
+        rows: int,
+        files: dict[str, bytes],
+        source: Provenance,
+    ) -> Manifest:
+        listed = tuple((name, sha256(body), len(body)) for name, body in sorted(files.items()))
+        manifest = Manifest(
+            artefact, partition.isoformat(), source.run, kind, fingerprint, rows, listed,
+            source.step, source.code, source.config, source.seed, source.parents, source.info,
+        )  # fmt: skip
+        written = self.manifest_of_run(artefact, partition, source.run)
+        if written is None:
+            for name, body in files.items():
+                self.objects.put(f"{manifest.folder}/{name}", body)
+            if not self.objects.put_once(f"{manifest.folder}/_manifest.json", manifest.to_bytes()):
+                written = self.manifest_of_run(artefact, partition, source.run)
+        if written is not None and written.files != manifest.files:
+            raise NonDeterminism(
+                f"{artefact} dt={partition} run={source.run}: the same inputs gave other bytes "
+                f"({_difference(written, manifest)}). The stored artefact was kept."
+            )
+        self.point(manifest)
+        return manifest
+
+    def point(self, manifest: Manifest) -> None:
+        """Make a complete artefact the one that readers of its partition take."""
+        key = f"{manifest.artefact}/dt={manifest.partition}/_current.json"
+        body = json.dumps({"run": manifest.run, "digest": manifest.digest}, sort_keys=True).encode()
+        if self.objects.get(key) != body:
+            self.objects.put(key, body)
+
+    # -- finding ------------------------------------------------------------------------------------------------------
+    def manifest_of_run(self, artefact: str, partition: date, run: str) -> Manifest | None:
+        raw = self.objects.get(f"{artefact}/dt={partition.isoformat()}/run={run}/_manifest.json")
+        return None if raw is None else Manifest.from_bytes(raw)
+
+    def current(self, artefact: str, partition: date) -> Manifest | None:
+        """The manifest that readers take; None: not written."""
+        raw = self.objects.get(f"{artefact}/dt={partition.isoformat()}/_current.json")
+        return None if raw is None else self.manifest_of_run(artefact, partition, json.loads(raw)["run"])
+
+    def currents(self, artefact: str, partitions: Iterable[date]) -> list[Manifest]:
+        """Manifests of the partitions that exist, in order."""
+        found = parallel(lambda day: self.current(artefact, day), sorted(partitions))
+        return [manifest for manifest in found if manifest is not None]
+
+    def partitions(self, artefact: str) -> list[date]:
+        """Days for which something of the artefact was begun, in order."""
+        names = self.objects.folders(f"{artefact}/")
+        return sorted(date.fromisoformat(name[3:]) for name in names if name.startswith("dt="))
+
+    def need(self, artefact: str, partition: date) -> Manifest:
+        manifest = self.current(artefact, partition)
+        if manifest is None:
+            raise MissingArtefact(
+                f"{artefact} of {partition} has not been written (looked in {self.objects.uri(artefact)})"
+            )
+        return manifest
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+    def read_table(self, manifests: Manifest | Sequence[Manifest]) -> pl.DataFrame:
+        """Rows of one artefact over one or more partitions, in order; hashes and contract verified."""
+        chosen = [manifests] if isinstance(manifests, Manifest) else list(manifests)
+        if not chosen:
+            raise MissingArtefact("read_table: no manifests were given")
+        schema = contract(chosen[0].artefact)
+        for manifest in chosen:
+            _same_contract(manifest, schema.fingerprint)
+        names = [(manifest, name) for manifest in chosen for name, _, _ in manifest.files]
+        frames = parallel(lambda pair: pl.read_parquet(io.BytesIO(self._file(*pair))), names)
+        return pl.concat(frames, how="diagonal" if schema.open_strings else "vertical", rechunk=True)
+
+    def read_document(self, manifest: Manifest, kind: type[D]) -> D:
+        _same_contract(manifest, kind.fingerprint())
+        return kind.model_validate_json(self._file(manifest, "document.json"))
+
+    def read_files(self, manifest: Manifest, prefix: str = "") -> dict[str, bytes]:
+        names = [name for name, _, _ in manifest.files if name.startswith(prefix)]
+        return dict(zip(names, parallel(lambda name: self._file(manifest, name), names), strict=True))
+
+    def _file(self, manifest: Manifest, name: str) -> bytes:
+        body = self.objects.get(f"{manifest.folder}/{name}")
+        expected = next(digest for listed, digest, _ in manifest.files if listed == name)
+        if body is None or sha256(body) != expected:
+            state = "is missing" if body is None else "does not match its manifest"
+            raise CorruptArtefact(
+                f"{self.objects.uri(manifest.folder)}/{name} {state}. Remove that run= folder and its _current.json, "
+                f"then run step {manifest.step} for {manifest.partition} again."
+            )
+        return body
+
+
+def _same_contract(manifest: Manifest, fingerprint: str) -> None:
+    if manifest.contract != fingerprint:
+        raise ContractError(
+            f"{manifest.artefact} dt={manifest.partition} was written under another contract "
+            f"({manifest.contract[:12]}, code expects {fingerprint[:12]}): run step {manifest.step} for that day again"
+        )
+
+
+def _parquet(frame: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.rechunk().write_parquet(buffer, compression="zstd", compression_level=3, statistics=True)
+    return buffer.getvalue()
+
+
+def _difference(one: Manifest, other: Manifest) -> str:
+    ours = {name: digest for name, digest, _ in one.files}
+    theirs = {name: digest for name, digest, _ in other.files}
+    names = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
+    return ", ".join(names[:5])
+
+
+def parallel(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """Results of `work` over `items`, in order, by threads: for requests that wait on S3."""
+    if len(items) < 2:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(max_workers=min(_THREADS, len(items))) as pool:
+        return list(pool.map(work, items))
+
+
+# -- lineage ----------------------------------------------------------------------------------------------------------
+def parse_uri(uri: str) -> tuple[str, date, str]:
+    """(artefact, partition, run) of `.../<artefact>/dt=<day>[/run=<id>]`; run "" is the current one."""
+    pieces = uri.split("/")
+    index = next((i for i, piece in enumerate(pieces) if piece.startswith("dt=")), None)
+    if index is None or index == 0:
+        raise ValueError(f"{uri}: not an artefact; expected .../<artefact>/dt=YYYY-MM-DD[/run=<id>]")
+    run = next((piece[4:] for piece in pieces[index:] if piece.startswith("run=")), "")
+    return pieces[index - 1], date.fromisoformat(pieces[index][3:]), run
+
+
+def lineage(store: Store, uri: str) -> Iterator[tuple[int, Manifest, list[Parent]]]:
+    """Walk from an artefact back to raw rows: (depth, manifest, its parents), each artefact once, depth first."""
+    artefact, day, run = parse_uri(uri)
+    start = store.manifest_of_run(artefact, day, run) if run else store.need(artefact, day)
+    if start is None:
+        raise MissingArtefact(f"{uri}: no such run")
+    seen: set[tuple[str, str, str]] = set()
+    stack: list[tuple[int, Manifest]] = [(0, start)]
+    while stack:
+        depth, manifest = stack.pop()
+        name = (manifest.artefact, manifest.partition, manifest.run)
+        if name in seen:
+            continue
+        seen.add(name)
+        yield depth, manifest, list(manifest.parents)
+        found = parallel(
+            lambda p: store.manifest_of_run(p.artefact, date.fromisoformat(p.partition), p.run), manifest.parents
+        )
+        for parent, parent_manifest in reversed(list(zip(manifest.parents, found, strict=True))):
+            if parent_manifest is None:
+                raise CorruptArtefact(f"{manifest.folder}: parent {parent.artefact} dt={parent.partition} is gone")
+            stack.append((depth + 1, parent_manifest))
+
+
+__all__ = [
+    "Manifest", "ObjectStore", "Parent", "Provenance", "S3Location", "Store",
+    "lineage", "parallel", "parse_uri", "sha256",
+]  # fmt: skip
