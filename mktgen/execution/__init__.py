@@ -1,1 +1,1 @@
-"""."""
+"""Execution: take an approved strategy to its customers, once."""
