@@ -1,0 +1,29 @@
+"""## Approve and send a day's strategy
+
+Starts by itself when `marketing_loop` publishes a day; the run has that day's partition key. It cannot be backfilled:
+backfill `marketing_loop`, and this follows.
+
+1. `is_newest` ends the run here, with the reason in its log, unless the strategy is the newest published one, its day is
+   on or after `execution.live_from`, and it has not been sent.
+2. `approve` waits for a person (*Required Actions*, here or in the navigation). No answer within 36 hours is a rejection.
+3. `record_approval` keeps the answer and who gave it. After a rejection nothing is sent.
+4. `dispatch` sends each message once, whatever is run again.
+
+Several days may wait for their answers side by side.
+"""
+
+from airflow.sdk import DAG, IdentityMapper, PartitionedAssetTimetable
+from mktgen_airflow import DEFAULT_ARGS, STRATEGY_PUBLISHED, approve, is_newest, record_approval, step
+
+with DAG(
+    "marketing_execution",
+    doc_md=__doc__,
+    schedule=PartitionedAssetTimetable(assets=STRATEGY_PUBLISHED, default_partition_mapper=IdentityMapper()),
+    catchup=False,
+    # A run that waits for a person counts as active; with 1, an unanswered day would keep the next from being asked.
+    max_active_runs=8,
+    default_args=DEFAULT_ARGS,
+    tags=["mktgen", "execution"],
+):
+    shown, question = is_newest(), approve()
+    shown >> question >> record_approval(shown, question.output) >> step("dispatch")

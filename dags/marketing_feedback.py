@@ -1,0 +1,30 @@
+"""## What came of earlier decisions
+
+Starts by itself when `marketing_loop` publishes a day; the run has that day's partition key. It cannot be backfilled:
+backfill `marketing_loop`, and this follows, day by day.
+
+Collects the day's purchases and redemptions, joins them to earlier decisions and to what was really sent, measures with
+maturity windows and looks for drift. `request_retraining` stores its answer and the reasons; `announce_retraining` is
+skipped unless the answer was yes, and then starts `marketing_retraining`.
+"""
+
+from airflow.sdk import DAG, IdentityMapper, PartitionedAssetTimetable
+from mktgen_airflow import DEFAULT_ARGS, STRATEGY_PUBLISHED, announce_retraining, step
+
+with DAG(
+    "marketing_feedback",
+    doc_md=__doc__,
+    schedule=PartitionedAssetTimetable(assets=STRATEGY_PUBLISHED, default_partition_mapper=IdentityMapper()),
+    catchup=False,
+    max_active_runs=1,
+    default_args=DEFAULT_ARGS,
+    tags=["mktgen", "feedback"],
+):
+    (
+        step("collect_outcomes")
+        >> step("attribute")
+        >> step("measure")
+        >> step("detect_drift")
+        >> step("request_retraining")
+        >> announce_retraining()
+    )

@@ -1,0 +1,46 @@
+"""## The marketing loop: one run decides one business day
+
+From the day's raw rows to a published, evaluated strategy. A run's **partition key** is its business day (New York);
+it starts by itself at midnight, when the day is over.
+
+**To run past days:** *Trigger* > *Backfill*, choose first and last day, *Max Active Runs* 1. Days are decided in order.
+Days already decided: choose *All* to run them again; the same inputs give the same bytes.
+
+**What follows by itself**, for each day: `marketing_feedback` measures what came of earlier decisions, and
+`marketing_execution` asks a person to approve. **A backfill contacts nobody**: only the newest published strategy, on or
+after `execution.live_from`, approved by a person and not sent before, is dispatched. Keep those Dags unpaused: a paused
+one misses the day.
+"""
+
+import pendulum
+from airflow.sdk import DAG, CronPartitionTimetable
+from mktgen_airflow import DEFAULT_ARGS, RECOMPUTE, SHOP_TIMEZONE, source_ends, step
+
+with DAG(
+    "marketing_loop",
+    doc_md=__doc__,
+    schedule=CronPartitionTimetable("0 0 * * *", timezone=SHOP_TIMEZONE, run_offset=-1, key_format="%Y-%m-%d"),
+    start_date=pendulum.datetime(2017, 1, 1, tz=SHOP_TIMEZONE),
+    end_date=source_ends(),
+    catchup=False,
+    max_active_runs=1,
+    default_args=DEFAULT_ARGS,
+    params={"recompute": RECOMPUTE},
+    tags=["mktgen", "loop"],
+):
+    (
+        step("ingest")
+        >> step("clean")
+        >> step("extract_features")
+        >> step("train_due")
+        >> step("train")
+        >> step("validate")
+        >> step("promote")
+        >> step("score")
+        >> step("segment")
+        >> step("recommend")
+        >> step("allocate")
+        >> step("write_briefs")
+        >> step("evaluate_strategy")
+        >> step("publish")
+    )

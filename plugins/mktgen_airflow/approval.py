@@ -1,0 +1,82 @@
+"""A person's answer before anything is sent: who is asked, about what, and that it is what was shown."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import Any, Final
+
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk import Param, get_current_context, task
+
+from mktgen_airflow.artefacts import open_store
+from mktgen_airflow.partitions import partition_of
+from mktgen_airflow.steps import report
+
+log = logging.getLogger(__name__)
+
+APPROVE: Final = "Approve"
+REJECT: Final = "Reject"
+# A strategy is meant for the day after its partition; after this long an answer would come too late to be wanted.
+ANSWER_WITHIN: Final = timedelta(hours=36)
+
+
+@task.short_circuit(task_id="is_newest")
+def is_newest() -> dict[str, Any]:
+    """What is put before the approver, or {} (the rest of the run is skipped) where nothing may be sent."""
+    from mktgen import pipeline
+    from mktgen.documents import PublishedStrategy
+
+    partition = partition_of(get_current_context())
+    allowed, reason = pipeline.may_dispatch(partition)
+    log.info("%s: %s", partition, reason)
+    if not allowed:
+        return {}
+    store = open_store()
+    manifest = store.need("published", partition)
+    published = store.read_document(manifest, PublishedStrategy)
+    return {"partition": partition.isoformat(), "run_id": manifest.run, "markdown": published.markdown}
+
+
+def approve() -> HITLOperator:
+    """The question to a person. Waits without holding a worker; no answer in time counts as a rejection.
+
+    Not ApprovalOperator: on a rejection that one skips the tasks after it, and the rejection must be recorded too.
+    """
+    return HITLOperator(
+        task_id="approve",
+        subject="Send the strategy of {{ ti.xcom_pull(task_ids='is_newest')['partition'] }} to its customers?",
+        body=(
+            "{{ ti.xcom_pull(task_ids='is_newest')['markdown'] }}\n\n"
+            "---\nThis answer is for run `{{ ti.xcom_pull(task_ids='is_newest')['run_id'] }}` of the strategy only."
+        ),
+        options=[APPROVE, REJECT],
+        defaults=[REJECT],
+        params={"note": Param("", type="string", title="Note", description="kept with the answer", maxLength=2000)},
+        response_timeout=ANSWER_WITHIN,
+        execution_timeout=None,
+    )
+
+
+@task.short_circuit(task_id="record_approval")
+def record_approval(shown: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    """Store the answer, whichever it was; {} (nothing is dispatched) after a rejection.
+
+    Raises NotAllowed where the strategy was published anew while the person was reading the one before.
+    """
+    from mktgen import pipeline
+    from mktgen.errors import NotAllowed
+
+    partition = partition_of(get_current_context())
+    current = open_store().need("published", partition)
+    if current.run != shown["run_id"]:
+        raise NotAllowed(
+            f"the strategy of {partition} was published anew (run {current.run}) after run {shown['run_id']} was shown "
+            "for approval. Nothing is sent; answer the approval of the newer run."
+        )
+    approved = answer["chosen_options"] == [APPROVE]
+    who = (answer.get("responded_by_user") or {}).get("name") or "nobody (no answer in time)"
+    note = str((answer.get("params_input") or {}).get("note", ""))
+    log.info("%s by %s%s", "approved" if approved else "rejected", who, f": {note}" if note else "")
+    result = report(pipeline.record_approval(partition, approved, who, note))
+    return result if approved else {}

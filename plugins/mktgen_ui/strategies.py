@@ -1,0 +1,85 @@
+"""What the pages show, read from the artefacts `strategy`, `published` and `approval`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+from mktgen.documents import Approval, Interval, PublishedStrategy, Strategy
+from mktgen.store import Store, parse_uri
+
+DAYS_LISTED: Final = 60
+
+
+@dataclass(frozen=True)
+class Row:
+    """One day in the list."""
+
+    partition: date
+    status: str
+    customers: int
+    contacted: int
+    holdout: int
+
+
+@dataclass(frozen=True)
+class Page:
+    """One strategy. `published`: the manifest's run, where it was published."""
+
+    strategy: Strategy
+    status: str
+    run: str
+    published: str | None
+    approval: Approval | None
+
+
+def listed(store: Store, days: int = DAYS_LISTED) -> list[Row]:
+    """The newest `days` strategies, newest first."""
+    rows = []
+    for partition in store.partitions("strategy")[-days:][::-1]:
+        page = detailed(store, partition)
+        if page is not None:
+            made = page.strategy
+            rows.append(Row(partition, page.status, made.customers, made.contacted, made.holdout))
+    return rows
+
+
+def detailed(store: Store, partition: date) -> Page | None:
+    """A day's strategy as it stands; None where none was made."""
+    manifest = store.current("strategy", partition)
+    if manifest is None:
+        return None
+    strategy = store.read_document(manifest, Strategy)
+    release = store.current("published", partition)
+    # A strategy that was made anew after the last publication is not the published one.
+    if release is not None:
+        shown = store.read_document(release, PublishedStrategy).strategy_uri
+        release = release if parse_uri(shown)[2] == manifest.run else None
+    answer = store.current("approval", partition) if release is not None else None
+    approval = None if answer is None else store.read_document(answer, Approval)
+    status = _status(strategy, release is not None, approval)
+    return Page(strategy, status, manifest.run, release.run if release else None, approval)
+
+
+def _status(strategy: Strategy, published: bool, approval: Approval | None) -> str:
+    if strategy.status == "stopped":
+        return "stopped"
+    if not published:
+        return strategy.status
+    if approval is None:
+        return "published"
+    return "approved" if approval.approved else "rejected"
+
+
+def money(minor: int | float, decimals: int = 2) -> str:
+    """Minor units as a number with thousands separators; the currency is the shop's."""
+    return f"{minor / 100:,.{decimals}f}"
+
+
+def interval(value: Interval | None, scale: float = 1.0, decimals: int = 1) -> str:
+    """`12.3 (10.1 to 14.0)`; a dash where the data supports no estimate."""
+    if value is None:
+        return "–"
+    numbers = (f"{part * scale:,.{decimals}f}" for part in (value.value, value.low, value.high))
+    return "{} ({} to {})".format(*numbers)
