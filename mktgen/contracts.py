@@ -126,6 +126,7 @@ QUARANTINE = _table(
     key=["table", "row"],
     nullable=["value"],
 )
+REFERENCE_QUARANTINE = _table("reference_quarantine", dict(QUARANTINE.columns), QUARANTINE.key, QUARANTINE.nullable)
 ITEMS = _table(
     "items",
     {

@@ -332,11 +332,11 @@ def _difference(one: Manifest, other: Manifest) -> str:
     return ", ".join(names[:5])
 
 
-def parallel(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+def parallel(work: Callable[[T], R], items: Sequence[T], threads: int = _THREADS) -> list[R]:
     """Results of `work` over `items`, in order, by threads: for requests that wait on S3."""
     if len(items) < 2:
         return [work(item) for item in items]
-    with ThreadPoolExecutor(max_workers=min(_THREADS, len(items))) as pool:
+    with ThreadPoolExecutor(max_workers=min(threads, len(items))) as pool:
         return list(pool.map(work, items))
 
 

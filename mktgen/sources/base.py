@@ -76,6 +76,7 @@ class Source(Protocol):
     capabilities: Capabilities
     first_day: date
     last_day: date
+    tables: tuple[str, ...]  # that arrive by day
     reference_tables: tuple[str, ...]
 
     def fingerprint(self, day: date) -> str:

@@ -61,6 +61,7 @@ class CompleteJourney:
     )
     first_day = date(2017, 1, 1)
     last_day = date(2017, 12, 31)
+    tables = tuple(COLUMNS)
     reference_tables = REFERENCE
 
     def __init__(self, settings: SourceSettings, pseudonym_key: str) -> None:

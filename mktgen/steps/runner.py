@@ -1,0 +1,275 @@
+"""Run one step of the loop: find its inputs, know its derivation, compute or reuse, store, report.
+
+A step is complete when its record `_steps/<step>/dt=<day>/run=<derivation>.json` exists; it lists what was written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cached_property
+from typing import Literal, TypeVar
+
+import polars as pl
+
+from mktgen import config
+from mktgen.contracts import contract
+from mktgen.documents import Document
+from mktgen.errors import MissingArtefact, MktgenError, PermanentError
+from mktgen.settings import Section, Settings
+from mktgen.sources import open_source
+from mktgen.sources.base import Source
+from mktgen.store import Manifest, ObjectStore, Parent, Provenance, S3Location, Store
+
+D = TypeVar("D", bound=Document)
+Recompute = Literal["changed", "day", "all"]
+
+
+@dataclass
+class Platform:
+    """The parts a run works with: settings, places, the store, the source."""
+
+    settings: Settings
+    environment: config.Environment
+
+    @classmethod
+    def from_environment(cls) -> Platform:
+        environment = config.environment()
+        return cls(config.settings(environment.overlays), environment)
+
+    @cached_property
+    def objects(self) -> ObjectStore:
+        where = self.environment
+        return ObjectStore(S3Location(where.s3_endpoint, where.s3_bucket, where.s3_prefix, where.s3_region))
+
+    @cached_property
+    def store(self) -> Store:
+        return Store(self.objects)
+
+    @cached_property
+    def source(self) -> Source:
+        return open_source(self.settings.source, self.environment.pseudonym_key)
+
+
+@dataclass(frozen=True)
+class Read:
+    """An input: an artefact over days. `written_by` is named to the person when a required day is missing."""
+
+    artefact: str
+    days: tuple[date, ...]
+    required: bool = True
+    written_by: str = ""
+
+
+@dataclass
+class Outcome:
+    """What a step's body gives. `stop`: the outputs are stored, then this error is raised (a failed gate)."""
+
+    tables: dict[str, pl.DataFrame] = field(default_factory=dict)
+    documents: dict[str, Document] = field(default_factory=dict)
+    files: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    stop: PermanentError | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution of a step: its day, its inputs, its derivation."""
+
+    day: date
+    run_id: str
+    platform: Platform
+    inputs: dict[str, list[Manifest]]
+
+    @property
+    def settings(self) -> Settings:
+        return self.platform.settings
+
+    def has(self, artefact: str) -> bool:
+        return bool(self.inputs.get(artefact))
+
+    def table(self, artefact: str) -> pl.DataFrame:
+        """All rows of an input over its days; empty where an optional input is not there."""
+        manifests = self.inputs[artefact]
+        return self.platform.store.read_table(manifests) if manifests else contract(artefact).empty()
+
+    def tables_by_day(self, artefact: str) -> dict[date, pl.DataFrame]:
+        return {date.fromisoformat(m.partition): self.platform.store.read_table(m) for m in self.inputs[artefact]}
+
+    def document(self, artefact: str, kind: type[D]) -> D:
+        return self.platform.store.read_document(self.inputs[artefact][-1], kind)
+
+    def files(self, artefact: str, prefix: str = "") -> dict[str, bytes]:
+        return self.platform.store.read_files(self.inputs[artefact][-1], prefix)
+
+    def uri(self, artefact: str) -> str:
+        return self.platform.objects.uri(self.inputs[artefact][-1].folder)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One row of the table in pipeline.py. `code`: packages that determine the bytes. `sections`: settings it depends on.
+
+    `at`: the partition it works on (training steps work on the training day that serves a day). `identity`: what else
+    determines the bytes (a source's version). `after`: idempotent effects outside the store (MLflow), run every time.
+    """
+
+    name: str
+    dag: Literal["onboarding", "loop", "execution", "feedback"]
+    doc: str
+    body: Callable[[Run], Outcome]
+    reads: Callable[[date, Platform], list[Read]]
+    writes: tuple[str, ...]
+    code: tuple[str, ...]
+    sections: tuple[str, ...] = ()
+    at: Callable[[date, Platform], date] | None = None
+    identity: Callable[[date, Platform], str] | None = None
+    after: Callable[[Run, dict[str, Manifest]], list[str]] | None = None
+
+
+@dataclass(frozen=True)
+class StepResult:
+    step: str
+    partition: date
+    run_id: str
+    reused: bool
+    artefacts: dict[str, str]
+    rows: dict[str, int]
+    digests: dict[str, str]
+    seconds: float
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Record:
+    """Proof that a derivation of a step is complete: artefacts written, notes, and the error it stopped with, if any."""
+
+    artefacts: list[str]
+    notes: list[str]
+    stop: str
+    error: str
+
+
+def execute(step: Step, day: date, platform: Platform, recompute: Recompute = "changed") -> StepResult:
+    """Run a step for a day, or find that the same derivation was stored before.
+
+    `recompute`: "changed" reuses equal derivations; "day" computes again what belongs to the day; "all" training too. What
+    is computed again must give the same bytes (else NonDeterminism). Raises MissingArtefact naming day and step to run,
+    and whatever the step's body raises; an outcome with `stop` is stored, then raised, also when it is reused.
+    """
+    started = time.monotonic()
+    at = step.at(day, platform) if step.at else day
+    inputs = _resolve(step, at, platform)
+    source = _provenance(step, at, platform, inputs)
+    run = Run(at, source.run, platform, inputs)
+    again = recompute == "all" or (recompute == "day" and step.at is None)
+    record = None if again else _record(step, at, source.run, platform)
+    reused = record is not None
+    if record is None:
+        record = _compute(step, run, source)
+    written = _point(record, platform.store, at, source.run, reused)
+    if record.stop:
+        raise _error(record.error, record.stop)
+    notes = list(record.notes)
+    if step.after is not None:
+        notes += step.after(run, written)
+    return StepResult(
+        step=step.name,
+        partition=at,
+        run_id=source.run,
+        reused=reused,
+        artefacts={name: platform.objects.uri(manifest.folder) for name, manifest in written.items()},
+        rows={name: manifest.rows for name, manifest in written.items()},
+        digests={name: manifest.digest for name, manifest in written.items()},
+        seconds=round(time.monotonic() - started, 3),
+        notes=notes,
+    )
+
+
+def _resolve(step: Step, day: date, platform: Platform) -> dict[str, list[Manifest]]:
+    inputs: dict[str, list[Manifest]] = {}
+    for read in step.reads(day, platform):
+        found = platform.store.currents(read.artefact, read.days)
+        if read.required and len(found) < len(read.days):
+            have = {manifest.partition for manifest in found}
+            missing = [d for d in read.days if d.isoformat() not in have]
+            span = f"{missing[0]}" if len(missing) == 1 else f"{len(missing)} days from {missing[0]} to {missing[-1]}"
+            raise MissingArtefact(
+                f"{step.name} of {day} needs {read.artefact} of {span}, which has not been written. "
+                f"Run {read.written_by or 'the step that writes it'} for it first."
+            )
+        inputs[read.artefact] = found
+    return inputs
+
+
+def _provenance(step: Step, day: date, platform: Platform, inputs: dict[str, list[Manifest]]) -> Provenance:
+    settings = platform.settings
+    sections: list[Section] = [getattr(settings, name) for name in step.sections]
+    code, version = config.code_version(step.code), config.config_version(tuple(sections))
+    parents = tuple(manifest.as_parent() for name in sorted(inputs) for manifest in inputs[name])
+    identity = step.identity(day, platform) if step.identity else ""
+    content = [[parent.artefact, parent.partition, parent.digest] for parent in parents]
+    body = json.dumps([step.name, day.isoformat(), code, version, settings.seed, identity, content])
+    run = hashlib.sha256(body.encode()).hexdigest()[:16]
+    info = {"git_commit": config.git_commit(), "source": identity}
+    return Provenance(step.name, run, code, version, settings.seed, parents, info)
+
+
+def _compute(step: Step, run: Run, source: Provenance) -> Record:
+    outcome = step.body(run)
+    store = run.platform.store
+    unknown = {*outcome.tables, *outcome.documents, *outcome.files} - set(step.writes)
+    unknown -= {name for name in unknown if name.startswith("raw_") and "raw_*" in step.writes}
+    if unknown:
+        raise RuntimeError(f"{step.name} wrote {sorted(unknown)}, which its row in pipeline.py does not list")
+    names = []
+    for name, frame in sorted(outcome.tables.items()):
+        names.append(store.write_table(name, run.day, frame, source).artefact)
+    for name, document in sorted(outcome.documents.items()):
+        names.append(store.write_document(name, run.day, document, source).artefact)
+    for name, files in sorted(outcome.files.items()):
+        names.append(store.write_files(name, run.day, files, source).artefact)
+    stop = outcome.stop
+    record = Record(sorted(names), outcome.notes, str(stop) if stop else "", type(stop).__name__ if stop else "")
+    run.platform.objects.put_once(
+        _record_key(step, run.day, source.run), json.dumps(record.__dict__, indent=1).encode()
+    )
+    return record
+
+
+def _record_key(step: Step, day: date, run: str) -> str:
+    return f"_steps/{step.name}/dt={day.isoformat()}/run={run}.json"
+
+
+def _record(step: Step, day: date, run: str, platform: Platform) -> Record | None:
+    raw = platform.objects.get(_record_key(step, day, run))
+    return None if raw is None else Record(**json.loads(raw))
+
+
+def _point(record: Record, store: Store, day: date, run: str, reused: bool) -> dict[str, Manifest]:
+    written: dict[str, Manifest] = {}
+    for name in record.artefacts:
+        manifest = store.manifest_of_run(name, day, run)
+        if manifest is None:
+            raise MissingArtefact(f"{name} of {day} run {run} is recorded as written but its manifest is gone")
+        if reused:
+            store.point(manifest)
+        written[name] = manifest
+    return written
+
+
+def _error(name: str, message: str) -> PermanentError:
+    kinds = {kind.__name__: kind for kind in _all_errors(MktgenError)}
+    kind = kinds.get(name, PermanentError)
+    return kind(message) if issubclass(kind, PermanentError) else PermanentError(message)
+
+
+def _all_errors(kind: type[MktgenError]) -> list[type[MktgenError]]:
+    return [kind, *(below for child in kind.__subclasses__() for below in _all_errors(child))]
+
+
+__all__ = ["Outcome", "Parent", "Platform", "Read", "Recompute", "Run", "Step", "StepResult", "execute"]
