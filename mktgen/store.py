@@ -15,6 +15,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
@@ -22,17 +23,19 @@ from typing import TYPE_CHECKING, Final, Literal, TypeVar
 import boto3
 import polars as pl
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from mktgen.contracts import ContractError, contract
 from mktgen.documents import Document
-from mktgen.errors import CorruptArtefact, MissingArtefact, NonDeterminism
+from mktgen.errors import CorruptArtefact, MissingArtefact, NonDeterminism, PermanentError, TransientError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
+    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
 
 ROWS_PER_PART: Final = 2_000_000
 _THREADS: Final = 16
+_PERMANENT: Final = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "NoSuchBucket", "403"}
 D = TypeVar("D", bound=Document)
 T = TypeVar("T")
 R = TypeVar("R")
@@ -72,46 +75,65 @@ class ObjectStore:
         return f"s3://{self.location.bucket}/{self._key(key)}"
 
     def put(self, key: str, body: bytes) -> None:
-        self._client.put_object(Bucket=self.location.bucket, Key=self._key(key), Body=body)
+        with self._explained():
+            self._client.put_object(Bucket=self.location.bucket, Key=self._key(key), Body=body)
 
     def put_once(self, key: str, body: bytes) -> bool:
         """Put unless the key exists (If-None-Match: *). False: it exists, nothing was written."""
-        try:
-            self._client.put_object(Bucket=self.location.bucket, Key=self._key(key), Body=body, IfNoneMatch="*")
-        except ClientError as error:
-            if _code(error) in {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}:
-                return False
-            raise
+        with self._explained():
+            try:
+                self._client.put_object(Bucket=self.location.bucket, Key=self._key(key), Body=body, IfNoneMatch="*")
+            except ClientError as error:
+                if _code(error) in {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}:
+                    return False
+                raise
         return True
 
     def get(self, key: str) -> bytes | None:
-        try:
-            return self._client.get_object(Bucket=self.location.bucket, Key=self._key(key))["Body"].read()
-        except ClientError as error:
-            if _code(error) in {"NoSuchKey", "404"}:
-                return None
-            raise
+        with self._explained():
+            try:
+                return self._client.get_object(Bucket=self.location.bucket, Key=self._key(key))["Body"].read()
+            except ClientError as error:
+                if _code(error) in {"NoSuchKey", "404"}:
+                    return None
+                raise
 
     def keys(self, prefix: str) -> list[str]:
         """Keys below a prefix, relative to the store's own, in order."""
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self.location.bucket, Prefix=self._key(prefix)
-        )
         cut = len(self._key(""))
-        return sorted(entry["Key"][cut:] for page in pages for entry in page.get("Contents", []))
+        found = [entry["Key"][cut:] for page in self._pages(prefix, "") for entry in page.get("Contents", [])]
+        return sorted(found)
 
     def folders(self, prefix: str) -> list[str]:
         """Names of the folders directly below a prefix."""
-        full = self._key(prefix)
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self.location.bucket, Prefix=full, Delimiter="/"
-        )
-        return sorted(
-            entry["Prefix"][len(full) :].rstrip("/") for page in pages for entry in page.get("CommonPrefixes", [])
-        )
+        cut = len(self._key(prefix))
+        pages = self._pages(prefix, "/")
+        return sorted(entry["Prefix"][cut:].rstrip("/") for page in pages for entry in page.get("CommonPrefixes", []))
 
     def delete(self, key: str) -> None:
-        self._client.delete_object(Bucket=self.location.bucket, Key=self._key(key))
+        with self._explained():
+            self._client.delete_object(Bucket=self.location.bucket, Key=self._key(key))
+
+    def _pages(self, prefix: str, delimiter: str) -> list[ListObjectsV2OutputTypeDef]:
+        with self._explained():
+            listing = self._client.get_paginator("list_objects_v2")
+            return list(listing.paginate(Bucket=self.location.bucket, Prefix=self._key(prefix), Delimiter=delimiter))
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Errors of S3 as ours: wrong keys or bucket need a person (permanent), silence is worth another try."""
+        where = self.location.endpoint or "S3"
+        try:
+            yield
+        except ClientError as error:
+            message = f"{where} refused: {error}"
+            if _code(error) in _PERMANENT:
+                raise PermanentError(
+                    f"{message}. Check the AWS_* variables and bucket {self.location.bucket}."
+                ) from error
+            raise TransientError(message) from error
+        except (BotoCoreError, HTTPClientError) as error:
+            raise TransientError(f"{where} does not answer: {error}") from error
 
     def _key(self, key: str) -> str:
         return f"{self.location.prefix}/{key}" if self.location.prefix else key
