@@ -508,7 +508,7 @@ SENDS = _table(
         "offer_id": pl.String,
         "channel": pl.String,
         "sent_for": pl.Date,  # the partition it was decided for
-        "status": pl.String,  # sent | already_sent | refused
+        "status": pl.String,  # sent | already_sent | unconfirmed | refused; see execution/dispatch.py
         "detail": pl.String,
     },
     key=["send_id"],

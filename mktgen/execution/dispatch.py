@@ -162,7 +162,8 @@ def _contact(
     channel.open()  # before the claim: a channel that is down leaves no claim behind
     claim = ledger.claim(send)
     settled = None if claim.ours else ledger.settlement(send)
-    if settled is not None or claim.decision_id != send.decision_id:
+    foreign = claim.send_id != send.send_id or claim.decision_id != send.decision_id
+    if settled is not None or foreign:  # whose day it is not, that one never touches it
         return _result(send, claim, settled)
     refusal = _refusal(send, message, ledger, settings)
     attempt = ledger.attempt(send, refusal)
