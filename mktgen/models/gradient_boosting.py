@@ -1,0 +1,91 @@
+"""Gradient boosting of histogram trees: the same two tasks and features as the logistic regression, not linear."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier
+from threadpoolctl import threadpool_limits
+
+from mktgen.errors import PermanentError
+from mktgen.models import _candidates, _files, _skops
+from mktgen.models._customer_task import FEATURES, HORIZONS, feature_matrix, labelled, probability_frame, target
+from mktgen.models._interactions import Floats, rank_pairs
+from mktgen.models.base import FitReport, History, Model, Session, Task, TrainingSet
+from mktgen.settings import ModelSettings
+
+_CUSTOMER: dict[str, float | int] = {"max_iter": 100, "learning_rate": 0.06, "max_leaf_nodes": 15}
+_RANKING: dict[str, float | int] = {"max_iter": 80, "learning_rate": 0.1, "max_leaf_nodes": 31}
+_NAMES = ("next_item", *(f"purchase_{h}d" for h in HORIZONS))
+
+
+class GradientBoosting(Model):
+    """LightGBM-style boosting (Ke et al., NeurIPS 2017) by scikit-learn, without early stopping or subsampling."""
+
+    kind: ClassVar[str] = "gradient_boosting"
+    tasks: ClassVar[frozenset[Task]] = frozenset({"ranking", "customer"})
+
+    def __init__(self, models: dict[str, Any] | None = None) -> None:
+        self._models: dict[str, Any] = models or {}
+
+    def fit(self, data: TrainingSet, settings: ModelSettings, session: Session) -> FitReport:
+        examples = labelled(data)
+        values = feature_matrix(examples, FEATURES)
+        fitted = {
+            f"purchase_{h}d": _boost(values, target(examples, h), _CUSTOMER, settings.threads, session.seed)
+            for h in HORIZONS
+        }
+        session.progress(f"gradient_boosting: {examples.height} customer examples done")
+        pairs, bought = _candidates.training_rows(data, session.seed)
+        fitted["next_item"] = _boost(pairs, bought, _RANKING, settings.threads, session.seed)
+        session.progress(f"gradient_boosting: {bought.size} candidate pairs done")
+        self._models = fitted
+        parameters: dict[str, float | int | str | bool] = {
+            **{f"customer.{name}": value for name, value in _CUSTOMER.items()},
+            **{f"ranking.{name}": value for name, value in _RANKING.items()},
+            "train_cuts_ranking": _candidates.TRAIN_CUTS,
+            "popular_candidates": _candidates.POPULAR,
+            "negative_share": _candidates.NEGATIVE_SHARE,
+        }
+        return FitReport(
+            parameters=parameters, metrics={"examples": float(examples.height), "pairs": float(bought.size)}
+        )
+
+    def rank(self, history: History, customers: list[str], k: int) -> pl.DataFrame:
+        made = _candidates.candidates(history.events, history.items, history.cut, customers)
+        return rank_pairs(made.frame(self._positive("next_item", made.values)), k)
+
+    def probabilities(self, history: History, customers: list[str]) -> pl.DataFrame:
+        return probability_frame(
+            history, customers, FEATURES, lambda h, values: self._positive(f"purchase_{h}d", values)
+        )
+
+    def _positive(self, name: str, values: Floats) -> Floats:
+        result: Floats = self._models[name].predict_proba(values)[:, 1]
+        return result
+
+    def save(self, directory: Path) -> None:
+        _files.write_meta(directory, self.kind, {"customer_features": FEATURES, "pair_features": _candidates.FEATURES})
+        for name in _NAMES:
+            _skops.dump(self._models[name], directory / f"{name}.skops")
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        body = _files.read_meta(directory, cls.kind)
+        if tuple(body["customer_features"]) != FEATURES or tuple(body["pair_features"]) != _candidates.FEATURES:
+            raise PermanentError(f"{directory}: trained on other features than this version computes; train it again")
+        return cls({name: _skops.load(directory / f"{name}.skops") for name in _NAMES})
+
+
+def _boost(
+    values: Floats, labels: NDArray[np.bool_], parameters: dict[str, float | int], threads: int, seed: int
+) -> HistGradientBoostingClassifier:
+    if labels.all() or not labels.any():
+        raise PermanentError(f"gradient boosting: all {labels.size} labels are equal; widen the training period")
+    model = HistGradientBoostingClassifier(early_stopping=False, random_state=seed, **parameters)
+    with threadpool_limits(limits=threads):
+        return model.fit(values, labels)
