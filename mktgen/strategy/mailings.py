@@ -23,7 +23,6 @@ MAILINGS: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
     "campaign_type": pl.String,
     "started_on": pl.Date,
     "ended_on": pl.Date,
-    "offers": pl.Int64,
     "prior_exposures": pl.Int64,  # campaigns mailed to the customer before the cut, this one apart
     "prior_redemptions": pl.Int64,  # coupons redeemed before the cut
     "prior_redeemed_campaigns": pl.Int64,
@@ -115,7 +114,6 @@ def mailing_frame(
         pl.lit(campaign["campaign_type"]).alias("campaign_type"),
         pl.lit(campaign["start_date"]).alias("started_on"),
         pl.lit(campaign["end_date"]).alias("ended_on"),
-        pl.lit(offer_items["offer_id"].n_unique(), dtype=pl.Int64).alias("offers"),
     )
     return frame.select(pl.col(name).cast(dtype) for name, dtype in MAILINGS.items()).sort("customer_id")
 

@@ -28,7 +28,9 @@ Matrix = NDArray[np.float64]
 
 BOOTSTRAP: Final = 100
 BLOCKS: Final = 4
-RIDGE_C: Final = 0.1
+# Inverse penalty of the whole fit; divided by the rows, so that the smaller fits of the chain are not shrunk more.
+RIDGE_C: Final = 200.0
+UNPENALISED: Final = 1e9
 MIN_POSITIVES: Final = 20  # redeeming households; below it base rates are used
 PRIOR_STRENGTH: Final = 20.0  # mailings that the pooled rate is worth beside a campaign type's own
 LOGGED: Final = (
@@ -41,7 +43,6 @@ LOGGED: Final = (
     "prior_exposures",
     "prior_redemptions",
     "prior_redeemed_campaigns",
-    "offers",
 )
 PLAIN: Final = (
     "active_weeks_12",
@@ -182,7 +183,7 @@ def _recipe(matured: pl.DataFrame, weight: Matrix | None) -> tuple[list[str], Ma
             logits[now] = space[now] @ coefficients
     later = ~np.isnan(logits)
     scale = np.stack([logits[later], np.ones(int(later.sum()))], axis=1)
-    platt = _logistic(scale, target[later], weights[later], 1e6)
+    platt = _logistic(scale, target[later], weights[later], UNPENALISED)
     coefficients = _logistic(space, target, weights, RIDGE_C)
     # A slope that is not positive says that the ranking does not carry over to later campaigns.
     if platt is None or coefficients is None or platt[0] <= 0:
@@ -193,11 +194,14 @@ def _recipe(matured: pl.DataFrame, weight: Matrix | None) -> tuple[list[str], Ma
 
 
 def _logistic(space: Matrix, target: NDArray[np.bool_], weights: Matrix, c: float) -> Matrix | None:
-    """Coefficients for a matrix whose last column is 1 (the intercept, not penalised); None where a class is absent."""
+    """Ridge fit: minimises c / rows * sum of losses + |w|^2 / 2. The last column of `space` is 1 (not penalised).
+
+    None where a class is absent.
+    """
     used = weights > 0
     if len(np.unique(target[used])) < 2:
         return None
-    model = LogisticRegression(C=c, solver="newton-cholesky", max_iter=200)
+    model = LogisticRegression(C=c / float(weights.sum()), solver="newton-cholesky", max_iter=200)
     model.fit(space[used, :-1], target[used], sample_weight=weights[used])
     return np.concatenate([model.coef_[0], model.intercept_])
 

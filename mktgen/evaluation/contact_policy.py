@@ -1,0 +1,192 @@
+"""Proof that a day's decisions keep the contact policy: each rule is one gate, recomputed from the rows alone.
+
+Nothing here is shared with the code that made the decisions; a fault there must show here.
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Final
+
+import polars as pl
+
+from mktgen.documents import Gate
+from mktgen.evaluation.power import sample_ratio_p_value
+from mktgen.settings import EvaluationSettings, StrategySettings
+
+NO_CONTACT: Final = "no_contact"
+TOLERANCE: Final = 1e-9
+
+
+def gate(name: str, wrong: int, detail: str) -> Gate:
+    """A rule that no row may break."""
+    return Gate(name=name, passed=wrong == 0, detail=detail, value=float(wrong), threshold=0.0)
+
+
+def contacted(decisions: pl.DataFrame) -> pl.DataFrame:
+    return decisions.filter(pl.col("action") != NO_CONTACT)
+
+
+def one_decision_per_customer(decisions: pl.DataFrame, customers: list[str]) -> Gate:
+    decided = decisions["customer_id"].to_list()
+    twice = len(decided) - len(set(decided))
+    missing, extra = set(customers) - set(decided), set(decided) - set(customers)
+    detail = (
+        f"{len(set(customers))} active customers, {len(decided)} decisions: {len(missing)} without one, "
+        f"{twice} more than one, {len(extra)} for customers who are not active"
+    )
+    return gate("one_decision_per_customer", twice + len(missing) + len(extra), detail)
+
+
+def holdout_not_contacted(decisions: pl.DataFrame) -> Gate:
+    held = decisions.filter("holdout")
+    wrong = contacted(held).height
+    return gate("holdout_not_contacted", wrong, f"{wrong} of {held.height} held-out customers would be contacted")
+
+
+def contact_cap(decisions: pl.DataFrame, recent_contacts: pl.DataFrame, settings: StrategySettings) -> Gate:
+    capped = recent_contacts.filter(pl.col("contacts") >= settings.contact_cap)
+    wrong = contacted(decisions).join(capped, on="customer_id", how="semi").height
+    rule = f"at most {settings.contact_cap} contacts in {settings.contact_cap_days} days"
+    return gate("contact_cap", wrong, f"{rule}: {capped.height} customers are at the cap, {wrong} would be contacted")
+
+
+def budget(decisions: pl.DataFrame, offer_scores: pl.DataFrame, explorers: int, settings: StrategySettings) -> Gate:
+    """Worst case over every possible draw: the allocated costs, and the dearest actions of any `explorers` customers."""
+    sets = _action_rows(decisions).join(
+        offer_scores.select("customer_id", pl.col("offer_id").alias("action"), "cost_minor"),
+        on=["customer_id", "action"],
+        how="left",
+    )
+    unknown = sets.filter((pl.col("action") != NO_CONTACT) & pl.col("cost_minor").is_null()).height
+    sets = sets.with_columns(pl.col("cost_minor").fill_null(0))
+    open_sets = sets.filter(pl.col("actions") > 1)
+    likeliest = open_sets.filter(pl.col("p") == pl.col("p").max().over("customer_id"))
+    everybody_explores = explorers >= open_sets["customer_id"].n_unique()
+    allocated = 0 if everybody_explores else int(likeliest["cost_minor"].sum())
+    dearest = open_sets.group_by("customer_id").agg(pl.col("cost_minor").max())["cost_minor"].sort(descending=True)
+    worst = allocated + int(dearest.head(explorers).sum())
+    drawn = int(decisions["cost_minor"].sum())
+    return Gate(
+        name="budget_worst_case",
+        passed=worst <= settings.budget_minor and drawn <= settings.budget_minor and unknown == 0,
+        detail=f"worst case {worst}, this draw {drawn}, budget {settings.budget_minor} minor units"
+        + (f"; {unknown} actions are not among the scored offers" if unknown else ""),
+        value=float(max(worst, drawn)),
+        threshold=float(settings.budget_minor),
+    )
+
+
+def consent() -> Gate:
+    return Gate(name="consent", passed=None, detail="the source has no consent field; execution must hold one")
+
+
+def quiet_hours(settings: StrategySettings) -> Gate:
+    hour, start, end = settings.send_hour_local, settings.quiet_from_hour, settings.quiet_to_hour
+    quiet = start <= hour < end if start <= end else hour >= start or hour < end
+    return gate("quiet_hours", int(quiet), f"sent at {hour}:00 local time; quiet from {start}:00 to {end}:00")
+
+
+def propensities(decisions: pl.DataFrame, explorers: int) -> Gate:
+    """Every action set sums to 1, holds no contact and the drawn action, and follows the stated rule exactly."""
+    rows = _action_rows(decisions)
+    number = decisions.filter(pl.col("action_set").list.len() > 1).height
+    share = explorers / number if number else 0.0
+    summary = rows.group_by("decision_id").agg(
+        pl.col("p").sum().alias("total"),
+        (pl.col("action") == NO_CONTACT).sum().alias("none"),
+        pl.col("action").n_unique().alias("distinct"),
+        pl.col("actions").first(),
+        ((pl.col("action") == pl.col("drawn")) & ((pl.col("p") - pl.col("propensity")).abs() < TOLERANCE))
+        .sum()
+        .alias("drawn"),
+        ((pl.col("p") - share / pl.col("actions")).abs() < TOLERANCE).sum().alias("explored_only"),
+        ((pl.col("p") - (1 - share) - share / pl.col("actions")).abs() < TOLERANCE).sum().alias("allocated"),
+    )
+    everybody = share > 1 - TOLERANCE
+    rule = (pl.col("allocated") >= 1) & (
+        pl.lit(everybody) | (pl.col("actions") == 1) | (pl.col("explored_only") == pl.col("actions") - 1)
+    )
+    sound = (
+        ((pl.col("total") - 1).abs() < TOLERANCE)
+        & (pl.col("none") == 1)
+        & (pl.col("distinct") == pl.col("actions"))
+        & (pl.col("drawn") == 1)
+    )
+    wrong = decisions.height - summary.filter(sound & ((pl.col("actions") == 1) | rule)).height
+    explored = int(decisions["explored"].sum())
+    miscount = abs(explored - explorers)
+    detail = f"{wrong} action sets break the rule; {explored} explorers of {explorers} planned among {number}"
+    return gate("propensities", wrong + miscount, detail)
+
+
+def propensity_floor(decisions: pl.DataFrame, explorers: int, settings: StrategySettings) -> Gate:
+    rows = _action_rows(decisions).filter(pl.col("actions") > 1)
+    if rows.is_empty():
+        return Gate(name="propensity_floor", passed=None, detail="nobody had a choice of actions today")
+    least = float(rows["p"].min())  # type: ignore[arg-type]
+    number, largest = rows["customer_id"].n_unique(), int(rows["actions"].max())  # type: ignore[arg-type]
+    stated = explorers / number / largest
+    passed: bool | None = least >= settings.propensity_floor - TOLERANCE
+    detail = f"least propensity {least:.5f}, floor {settings.propensity_floor}"
+    if not passed and least >= stated - TOLERANCE:
+        passed = None
+        detail += f"; lowered openly to {stated:.5f}, because the budget does not allow more exploration"
+    return Gate(name="propensity_floor", passed=passed, detail=detail, value=least, threshold=settings.propensity_floor)
+
+
+def messages(decisions: pl.DataFrame, written: pl.DataFrame) -> Gate:
+    sent = contacted(decisions)
+    without = sent.join(written, on="decision_id", how="anti").height
+    beyond = written.join(sent, on="decision_id", how="anti").height
+    twice = written.height - written["decision_id"].n_unique()
+    empty = written.filter(
+        (pl.col("subject").str.strip_chars() == "") | (pl.col("body").str.strip_chars() == "")
+    ).height
+    detail = (
+        f"{sent.height} contacts, {written.height} messages: {without} contacts without one, {beyond} messages "
+        f"without a contact, {twice} double, {empty} empty"
+    )
+    return gate("message_per_contact", without + beyond + twice + empty, detail)
+
+
+def offer_window(decisions: pl.DataFrame, offers: pl.DataFrame, partition: date) -> Gate:
+    """The offer is open on the day the message arrives, the day after the partition."""
+    arrives = partition + timedelta(days=1)
+    sent = contacted(decisions)
+    window = pl.lit(arrives).is_between(pl.col("valid_from"), pl.col("valid_to"))
+    valid = sent.join(offers.filter(window), on=["offer_id", "campaign_id"], how="semi").height
+    wrong = sent.height - valid
+    return gate("offer_window", wrong, f"{wrong} of {sent.height} contacts have an offer not open on {arrives}")
+
+
+def versions(decisions: pl.DataFrame) -> Gate:
+    names = ("model_version", "policy_version", "config_version")
+    wrong = decisions.filter(pl.any_horizontal(pl.col(name).str.strip_chars() == "" for name in names)).height
+    return gate("versions", wrong, f"{wrong} decisions lack the version of model, policy or configuration")
+
+
+def sample_ratio(decisions: pl.DataFrame, settings: StrategySettings, evaluation: EvaluationSettings) -> Gate:
+    held = int(decisions["holdout"].sum())
+    p_value = sample_ratio_p_value(held, decisions.height, settings.holdout_share)
+    detail = f"{held} of {decisions.height} held out, {settings.holdout_share:.1%} designed: p = {p_value:.4f}"
+    return Gate(
+        name="sample_ratio",
+        passed=p_value >= evaluation.srm_alpha,
+        detail=detail,
+        value=p_value,
+        threshold=evaluation.srm_alpha,
+    )
+
+
+def _action_rows(decisions: pl.DataFrame) -> pl.DataFrame:
+    """One row per action of a decision: customer_id, decision_id, action, p, actions (size of the set), drawn."""
+    return decisions.select(
+        "customer_id",
+        "decision_id",
+        "propensity",
+        pl.col("action").alias("drawn"),
+        pl.col("action_set").list.len().cast(pl.Int64).alias("actions"),
+        pl.col("action_set").alias("action"),
+        pl.col("action_propensities").alias("p"),
+    ).explode("action", "p")
