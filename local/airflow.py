@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from types import TracebackType
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 
@@ -126,8 +127,10 @@ class Airflow:
         """Dag id -> paused?"""
         return {dag["dag_id"]: dag["is_paused"] for dag in self.call("GET", "/dags?limit=100")["dags"]}
 
-    def import_errors(self) -> dict[str, str]:
-        return {e["filename"]: e["stack_trace"] for e in self.call("GET", "/importErrors")["import_errors"]}
+    def import_errors(self, since: float) -> dict[str, str]:
+        """File -> traceback, of parses after `since` (epoch seconds): older ones may be of a file that is mended."""
+        found = self.call("GET", "/importErrors")["import_errors"]
+        return {e["filename"]: e["stack_trace"] for e in found if _epoch(e["timestamp"]) >= since}
 
     def unpause(self, dag_id: str) -> None:
         self.call("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
@@ -151,16 +154,25 @@ class Airflow:
     def trigger(self, dag_id: str, conf: dict[str, Any]) -> Run:
         return _run(self.call("POST", f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf}))
 
-    def backfill(self, dag_id: str, first: date, last: date, max_active_runs: int) -> int:
-        """Create a backfill of the days without a run, both ends inclusive; returns its number."""
+    def backfill(self, dag_id: str, first: date, last: date, timezone: ZoneInfo, reprocess: str) -> bool:
+        """Create a backfill of the days `first` to `last` (inclusive), one at a time.
+
+        Args:
+            timezone: of the Dag's schedule: a partition begins at that zone's midnight.
+            reprocess: days that have a run: "none" leaves them, "failed" runs the failed ones again.
+
+        Returns:
+            False where a backfill of this Dag is going on already.
+        """
+        begins = [datetime.combine(day, datetime.min.time(), timezone).isoformat() for day in (first, last)]
         body = {
             "dag_id": dag_id,
-            "from_date": f"{first.isoformat()}T00:00:00Z",
-            "to_date": f"{last.isoformat()}T00:00:00Z",
-            "max_active_runs": max_active_runs,
-            "reprocess_behavior": "none",
+            "from_date": begins[0],
+            "to_date": begins[1],
+            "max_active_runs": 1,
+            "reprocess_behavior": reprocess,
         }
-        return int(self.call("POST", "/backfills", json=body)["id"])
+        return "status" not in self.call("POST", "/backfills", json=body, accept=(409,))
 
     def tasks(self, run: Run) -> list[Task]:
         body = self.call("GET", f"/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances?limit=100")
@@ -189,6 +201,10 @@ class Airflow:
         body = {"chosen_options": [option], "params_input": {}}
         answered = self.call("PATCH", f"{path}/{question.map_index}/hitlDetails", json=body, accept=(409,))
         return "status" not in answered
+
+
+def _epoch(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
 
 
 def _seconds(body: dict[str, Any]) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
 
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError
@@ -22,7 +24,11 @@ EXPECTED_DAGS = (
     "marketing_onboarding",
     "marketing_retraining",
 )
-AIRFLOW_PARTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
+AIRFLOW_PARTS = {  # name in the health report -> program
+    "scheduler": "airflow-scheduler",
+    "dag_processor": "airflow-dag-processor",
+    "triggerer": "airflow-triggerer",
+}
 
 
 def s3_state(parts: Parts) -> str:
@@ -55,8 +61,18 @@ def airflow_state(parts: Parts) -> str:
         return "no answer yet"
     if answer.status_code != 200:
         return f"HTTP {answer.status_code}"
-    body = answer.json()
-    return ", ".join(part for part in AIRFLOW_PARTS if (body.get(part) or {}).get("status") != "healthy")
+    body, running = answer.json(), processes.states(parts)
+    return ", ".join(
+        name for name, program in AIRFLOW_PARTS.items() if not _beats(body.get(name), name, running[program])
+    )
+
+
+def _beats(report: dict[str, str] | None, name: str, program: dict[str, Any]) -> bool:
+    """Whether a part reports itself healthy, by a heartbeat of this process rather than of its predecessor."""
+    if not report or report["status"] != "healthy":
+        return False
+    beat = report[f"latest_{name}_heartbeat"]
+    return bool(datetime.fromisoformat(beat).timestamp() >= program["start"])
 
 
 def dags_state(parts: Parts, expected: Sequence[str]) -> str:
@@ -66,7 +82,7 @@ def dags_state(parts: Parts, expected: Sequence[str]) -> str:
         Problem: a Dag file does not import: waiting will not help.
     """
     with Airflow.connect(parts) as airflow:
-        errors = airflow.import_errors()
+        errors = airflow.import_errors(since=processes.states(parts)["airflow-dag-processor"]["start"])
         if errors:
             name, trace = next(iter(sorted(errors.items())))
             raise Problem(f"Dag file {name} does not import: {trace.strip().splitlines()[-1]}")

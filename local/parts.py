@@ -23,6 +23,7 @@ BUCKET = "mktgen"
 PREFIX = "store"  # beside it, in the same bucket: mlflow/
 DEMO_OVERLAY = REPOSITORY / "mktgen" / "conf" / "demo.yaml"
 LOGIN = "admin"
+SOURCE_ENDS = "2017-12-31"  # The Complete Journey's last day: the scheduler starts no run for a day after it
 
 # SeaweedFS is several servers in one process. A port + 10000 is its own habit for gRPC; its admin server insists on it.
 DEFAULT_PORTS: Mapping[str, int] = {
@@ -139,6 +140,7 @@ class Parts:
             "MKTGEN_S3_PREFIX": PREFIX,
             "MKTGEN_CONFIG": ":".join(map(str, self.overlays)),
             "MKTGEN_AIRFLOW_URL": self.airflow_url,
+            "MKTGEN_SOURCE_ENDS": SOURCE_ENDS,
             "AWS_REGION": "us-east-1",
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",

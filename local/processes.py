@@ -175,7 +175,8 @@ def end_leftovers(parts: Parts) -> None:
 
 def start_supervisor(parts: Parts, timeout_s: float = 15) -> None:
     """Start supervisord in the background, with nothing running under it yet."""
-    environment = {**parts.environment(), INSTANCE: instance_mark(parts)}
+    # Airflow renames its processes and would overwrite the mark in their environment; SPT_NOENV forbids that.
+    environment = {**parts.environment(), INSTANCE: instance_mark(parts), "SPT_NOENV": "1"}
     command = ["supervisord", "-c", str(parts.home / "supervisord.conf")]
     started = subprocess.run(
         command, env=environment, cwd=parts.home, capture_output=True, text=True, timeout=60, check=False

@@ -1,0 +1,220 @@
+"""`make demo`: history, three days by Airflow's own scheduler, a person's answer, feedback; then what came of it.
+
+Everything goes by Airflow's REST API, as an analyst would do it. A second call finds what is there: it starts only what
+is missing, answers nothing twice, sends nothing again.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from zoneinfo import ZoneInfo
+
+from local import facts, parts, summary, up
+from local.airflow import APPROVE, Airflow, Question, Run, Task
+from local.errors import Problem
+from local.parts import Parts
+from local.terminal import Terminal, clock
+
+SHOP_TIMEZONE = ZoneInfo("America/New_York")
+ONBOARDING = {"source": "complete_journey", "from": "2017-01-01", "to": "2017-09-30"}
+FIRST, LAST = date(2017, 10, 1), date(2017, 10, 3)
+DAYS = tuple(FIRST + timedelta(days=n) for n in range((LAST - FIRST).days + 1))
+FOLLOWERS = ("marketing_execution", "marketing_feedback")
+POLL_S = 1.0
+STALLED_S = 30 * 60  # longer than any step, training included
+FOLLOWER_APPEARS_S = 180
+ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
+MARKS = {"success": "✓", "skipped": "–", "up_for_retry": "↻"}
+
+
+@dataclass
+class Watch:
+    """Shows each task once per try as it ends, and what is running now."""
+
+    airflow: Airflow
+    terminal: Terminal
+    shown: set[tuple[str, str, int, str]] = field(default_factory=set)
+    changed_at: float = field(default_factory=time.monotonic)
+
+    def look(self, runs: Sequence[Run]) -> None:
+        """Print what ended since the last look.
+
+        Raises:
+            Problem: a run failed, or nothing has moved for STALLED_S seconds.
+        """
+        running = []
+        for run in runs:
+            for task in self.airflow.tasks(run):
+                if task.state in (*ENDED, "up_for_retry"):
+                    self._show(run, task)
+                elif task.state in ("running", "queued", "awaiting_input"):
+                    running.append(
+                        f"{title(run)} {task.task_id}" + ("" if task.state == "running" else f" ({task.state})")
+                    )
+        for run in runs:
+            if run.state == "failed":
+                raise Problem(explain_failure(self.airflow, run))
+        self.terminal.going(", ".join(running) or "Airflow is scheduling")
+        if time.monotonic() - self.changed_at > STALLED_S:
+            raise Problem(f"Nothing has ended for {STALLED_S // 60} minutes ({', '.join(running) or 'nothing runs'}).")
+
+    def already_seen(self, runs: Sequence[Run]) -> None:
+        """Tasks of finished runs are not news."""
+        for run in runs:
+            if run.finished:
+                self.shown.update(_key(task) for task in self.airflow.tasks(run))
+
+    def _show(self, run: Run, task: Task) -> None:
+        if _key(task) in self.shown:
+            return
+        self.shown.add(_key(task))
+        self.changed_at = time.monotonic()
+        note = "" if task.state == "success" else f"  {task.state}" + (f" (try {task.tries})" if task.tries > 1 else "")
+        mark = MARKS.get(task.state, "✗")
+        self.terminal.line(f"  {mark} {title(run):<24}{task.task_id:<20}{task.seconds:>7.1f} s{note}")
+
+
+def _key(task: Task) -> tuple[str, str, int, str]:
+    return task.run_id, task.task_id, task.tries, task.state
+
+
+def title(run: Run) -> str:
+    return f"{run.partition} {run.dag_id.removeprefix('marketing_')}".strip()
+
+
+def explain_failure(airflow: Airflow, run: Run) -> str:
+    """Which task failed, the last lines of its log, where to look."""
+    failed = [task for task in airflow.tasks(run) if task.state == "failed"]
+    if not failed:
+        return f"The run {run.run_id} of {run.dag_id} failed without a failed task: see it in Airflow."
+    task = failed[0]
+    lines = "\n".join(f"    {line[:200]}" for line in airflow.log_tail(task))
+    return f"{task.task_id} of {title(run)} failed after {task.tries} tries. Its log ends with:\n{lines}"
+
+
+def where(instance: Parts, run: Run, task_id: str = "") -> str:
+    return f"{instance.airflow_url}/dags/{run.dag_id}/runs/{run.run_id}" + (f"/tasks/{task_id}" if task_id else "")
+
+
+def latest_by_day(runs: Sequence[Run]) -> dict[date, Run]:
+    """The newest run of each of our days (`runs` come oldest first)."""
+    found = {}
+    for run in runs:
+        if run.partition in {day.isoformat() for day in DAYS}:
+            found[date.fromisoformat(run.partition)] = run
+    return found
+
+
+def bring_in_history(airflow: Airflow, watch: Watch) -> Run:
+    """One finished onboarding of the range; found, joined or started."""
+    same = [run for run in airflow.runs("marketing_onboarding") if run.conf.items() >= ONBOARDING.items()]
+    done = [run for run in same if run.state == "success"]
+    if done:
+        watch.terminal.done(f"history {ONBOARDING['from']} to {ONBOARDING['to']} is there")
+        return done[-1]
+    going = [run for run in same if not run.finished]
+    run = going[-1] if going else airflow.trigger("marketing_onboarding", dict(ONBOARDING))
+    watch.terminal.line(f"History: {ONBOARDING['source']}, {ONBOARDING['from']} to {ONBOARDING['to']}")
+    while True:
+        run = next(found for found in airflow.runs(run.dag_id) if found.run_id == run.run_id)
+        watch.look([run])
+        if run.finished:
+            return run
+        time.sleep(POLL_S)
+
+
+def run_days(airflow: Airflow, watch: Watch) -> dict[date, Run]:
+    """A finished, green run of the loop for each day, by one backfill where any is missing or failed."""
+    runs = latest_by_day(airflow.runs("marketing_loop"))
+    watch.already_seen([run for run in runs.values() if run.state == "success"])
+    failed = [day for day, run in runs.items() if run.state == "failed"]
+    if failed or set(runs) != set(DAYS):
+        watch.terminal.line(f"Backfill of marketing_loop: {FIRST} to {LAST}")
+        airflow.backfill("marketing_loop", FIRST, LAST, SHOP_TIMEZONE, "failed" if failed else "none")
+        replaced = {run.run_id for day, run in runs.items() if day in failed}
+        deadline = time.monotonic() + FOLLOWER_APPEARS_S
+        while set(runs) != set(DAYS) or any(r.run_id in replaced and r.state == "failed" for r in runs.values()):
+            if time.monotonic() > deadline:
+                raise Problem("Airflow accepted the backfill but created no run for some of its days: see its log.")
+            time.sleep(POLL_S)
+            runs = latest_by_day(airflow.runs("marketing_loop"))
+    while True:
+        runs = latest_by_day(airflow.runs("marketing_loop"))
+        watch.look([*runs.values(), *(run for dag in FOLLOWERS for run in latest_by_day(airflow.runs(dag)).values())])
+        if all(run.state == "success" for run in runs.values()):
+            return runs
+        time.sleep(POLL_S)
+
+
+def answer_and_follow(airflow: Airflow, watch: Watch, approve: bool) -> None:
+    """Answer the newest day's question once, then wait for execution and feedback of all days.
+
+    With `approve` False the question stays: done when everything else is, and the question is there.
+    """
+    deadline = time.monotonic() + FOLLOWER_APPEARS_S
+    while True:
+        runs = {dag: latest_by_day(airflow.runs(dag)) for dag in FOLLOWERS}
+        everything = [run for found in runs.values() for run in found.values()]
+        watch.look(everything)
+        waiting = _open_question(airflow, runs["marketing_execution"].get(LAST))
+        if waiting and approve:
+            answered = airflow.answer("marketing_execution", waiting, APPROVE)
+            watch.terminal.done(f"{LAST} approved by {parts.LOGIN}" if answered else f"{LAST} was answered already")
+        open_runs = [run for run in everything if not run.finished]
+        if len(everything) == len(DAYS) * len(FOLLOWERS):
+            if not open_runs:
+                return
+            if waiting and not approve and [run.run_id for run in open_runs] == [waiting.run_id]:
+                watch.terminal.line(f"  ? {LAST}: the strategy waits for an answer (APPROVE=no); nothing was sent.")
+                return
+        elif time.monotonic() > deadline:
+            there = ", ".join(f"{dag}: {len(found)} of {len(DAYS)} days" for dag, found in runs.items())
+            raise Problem(f"Not every published day was taken up ({there}): is one of these Dags paused?")
+        time.sleep(POLL_S)
+
+
+def _open_question(airflow: Airflow, run: Run | None) -> Question | None:
+    if run is None or run.finished:
+        return None
+    return next((q for q in airflow.questions(run.dag_id) if q.run_id == run.run_id and not q.answered), None)
+
+
+def play(instance: Parts, terminal: Terminal, approve: bool) -> summary.Facts:
+    with Airflow.connect(instance) as airflow:
+        watch = Watch(airflow, terminal)
+        bring_in_history(airflow, watch)
+        run_days(airflow, watch)
+        watch.already_seen([run for dag in FOLLOWERS for run in latest_by_day(airflow.runs(dag)).values()])
+        answer_and_follow(airflow, watch, approve)
+        terminal.going("reading the results")
+        return facts.gather(instance, airflow, DAYS, terminal.elapsed)
+
+
+def main() -> int:
+    terminal = Terminal()
+    approve = os.environ.get("APPROVE", "yes").lower() not in ("no", "n", "false", "0")
+    try:
+        instance = up.start(terminal=terminal)
+        found = play(instance, terminal, approve)
+    except Problem as problem:
+        terminal.line(f"make demo stopped after {clock(terminal.elapsed)}: {problem}")
+        return 1
+    except KeyboardInterrupt:
+        terminal.line(
+            "Interrupted. The parts run on and so do the days; `make demo` joins them, `make down` ends them."
+        )
+        return 130
+    (instance.home / "summary.json").write_text(summary.to_json(found), encoding="utf-8")
+    terminal.line()
+    for line in summary.render(found):
+        terminal.line(line)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
