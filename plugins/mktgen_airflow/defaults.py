@@ -59,8 +59,8 @@ RECOMPUTE: Final = Param(
     description_md=(
         "What to compute anew although it has been computed.\n\n"
         "- **changed**: only steps whose inputs, settings or code changed; the rest is reused\n"
-        "- **day**: every step of this day, from the inputs of the days before as they are\n"
-        "- **all**: every step of this day and what it is built on\n\n"
+        "- **day**: every step of this day; trained models are reused\n"
+        "- **all**: every step of this day, training too\n\n"
         "The same inputs give the same bytes either way."
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +12,8 @@ from airflow.sdk import get_current_context, task
 
 from mktgen.errors import PermanentError
 from mktgen_airflow.steps import report
+
+log = logging.getLogger(__name__)
 
 
 def found_sources() -> list[str]:
@@ -33,4 +36,4 @@ def onboard() -> dict[str, Any]:
     first, last = date.fromisoformat(params["from"]), date.fromisoformat(params["to"])
     if first > last:
         raise PermanentError(f"from {first} lies after to {last}; exchange them")
-    return report(pipeline.onboard(params["source"], first, last))
+    return report(pipeline.onboard(params["source"], first, last, progress=lambda line: log.info("%s", line)))

@@ -17,7 +17,8 @@ from mktgen_airflow.partitions import partition_of
 
 if TYPE_CHECKING:
     from airflow.sdk import XComArg
-    from mktgen.pipeline import StepResult
+
+    from mktgen.steps.runner import StepResult
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ def report(result: StepResult) -> dict[str, Any]:
         "reused": result.reused,
         "artefacts": dict(result.artefacts),
         "rows": dict(result.rows),
+        "digests": dict(result.digests),
         "seconds": round(result.seconds, 3),
     }
 

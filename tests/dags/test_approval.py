@@ -1,0 +1,62 @@
+"""The approval: nothing without a person, and only what the person saw."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+
+from mktgen.errors import NotAllowed
+from mktgen.store import ObjectStore, Store
+from tests.dags.conftest import as_task
+from tests.dags.test_ui import DAY, publish
+
+
+def shown(run: str) -> dict[str, Any]:
+    return {"partition": DAY.isoformat(), "run_id": run, "markdown": "# s"}
+
+
+def answer(option: str) -> dict[str, Any]:
+    return {
+        "chosen_options": [option],
+        "params_input": {"note": "fine"},
+        "responded_by_user": {"id": "1", "name": "ana"},
+        "responded_at": None,
+    }
+
+
+@pytest.mark.parametrize("option", ["Approve", "Reject"])
+def test_an_answer_to_a_strategy_that_was_replaced_is_refused(
+    dagbag: Any, store_environment: ObjectStore, option: str
+) -> None:
+    store = Store(store_environment)
+    publish(store, DAY, "r1")
+    publish(store, DAY, "r2")
+    record = dagbag.dags["marketing_execution"].task_dict["record_approval"].python_callable
+    with as_task(DAY.isoformat()), pytest.raises(NotAllowed, match="published anew"):
+        record(shown("p-r1"), answer(option))
+    assert store.partitions("approval") == []
+
+
+def test_what_may_not_be_sent_is_not_asked_about(dagbag: Any, store_environment: ObjectStore) -> None:
+    """A day before `execution.live_from` (unset in the base settings: nothing is ever sent)."""
+    publish(Store(store_environment), DAY, "r1")
+    is_newest = dagbag.dags["marketing_execution"].task_dict["is_newest"].python_callable
+    with as_task(DAY.isoformat()):
+        assert is_newest() == {}
+
+
+def test_the_question_shows_the_strategy_and_its_run(dagbag: Any) -> None:
+    question = dagbag.dags["marketing_execution"].task_dict["approve"]
+    assert "xcom_pull(task_ids='is_newest')['markdown']" in question.body
+    assert "xcom_pull(task_ids='is_newest')['run_id']" in question.body
+    assert "partition" in question.subject
+
+
+def test_a_day_that_was_never_published_is_an_error_for_people(dagbag: Any, store_environment: ObjectStore) -> None:
+    from mktgen.errors import MissingArtefact
+
+    record = dagbag.dags["marketing_execution"].task_dict["record_approval"].python_callable
+    with as_task(date(2017, 10, 9).isoformat()), pytest.raises(MissingArtefact, match="2017-10-09"):
+        record(shown("p-r1"), answer("Approve"))
