@@ -45,10 +45,19 @@ class TransformerSettings(Section):
     events: int = Field(192, ge=16, description="events of a customer that the model sees")
     epochs: int = Field(6, ge=1)
     batch_customers: int = Field(32, ge=1)
-    negatives: int = Field(512, ge=16)
+    memory_events: int = Field(512, ge=16, description="last events whose counts feed the copy part")
     learning_rate: float = Field(2e-3, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    purchase_weight: float = Field(1.0, ge=0, description="weight of the purchase loss beside the ranking loss")
     dropout: float = Field(0.1, ge=0, lt=1)
     min_item_lines: int = Field(10, ge=1, description="rarer items share their category's token")
+
+
+class LstmSettings(TransformerSettings):
+    """The same recipe for the recurrent encoder, cut to a minute."""
+
+    events: int = Field(96, ge=16, description="events of a customer that the model sees")
+    epochs: int = Field(2, ge=1)
 
 
 class ModelSettings(Section):
@@ -64,6 +73,7 @@ class ModelSettings(Section):
     retrain_weekday: int = Field(6, ge=0, le=6, description="scheduled training day, Monday = 0; 6 = Sunday")
     request_takes_effect_after_days: int = Field(2, ge=1)
     transformer: TransformerSettings = TransformerSettings()
+    lstm: LstmSettings = LstmSettings()
 
 
 class StrategySettings(Section):

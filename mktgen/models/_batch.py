@@ -1,0 +1,207 @@
+"""Batches: windows of events, states in them, and the states' candidates and targets, as tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mktgen.models._copying import candidates
+from mktgen.models._events import WEEKDAYS, EventLog, Floats, Ints
+from mktgen.models._states import ACTIVE_DAYS, States, Windows
+
+RECENT_DAYS = 28  # window of the popularity inputs, as in contracts.ITEM_FEATURES
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Shapes: W windows, T events of the longest one, S states, N candidates, P targets, V items, M moments (cuts).
+
+    popularity: [M, V] scaled log lines of 28 days, `moment` [S] the row of a state in it. `target_*`: [P] items of the
+    target week in the vocabulary, weighted to sum to at most 1 per state; `rare_*`: [N] the same for candidates outside.
+    """
+
+    item: Tensor
+    category: Tensor
+    price: Tensor
+    gap: Tensor
+    promoted: Tensor
+    weekday: Tensor
+    day: Tensor
+    row: Tensor
+    position: Tensor
+    elapsed: Tensor
+    moment: Tensor
+    popularity: Tensor
+    item_category: Tensor
+    features: Tensor
+    labels: Tensor
+    labelled: Tensor
+    candidate_state: Tensor
+    candidate_item: Tensor
+    candidate_category: Tensor
+    candidate_popularity: Tensor
+    candidate_features: Tensor
+    target_state: Tensor
+    target_item: Tensor
+    target_weight: Tensor
+    rare_target: Tensor
+    rare_weight: Tensor
+    ranked: int
+    events: int
+
+    def to(self, device: torch.device) -> Self:
+        if device.type == "cpu":
+            return self
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved = {n: v.to(device) if isinstance(v, Tensor) else v for n, v in values.items()}
+        return type(self)(**moved)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """All that batches are cut from.
+
+    popularity: [moments, codes] lines of the 28 days before each of `moments` (day numbers, sorted). features:
+    [examples, F] standardised, labels: [examples, 2]. item_category: [V] tokens. vocabulary_popularity: [moments, V].
+    """
+
+    log: EventLog
+    states: States
+    windows: Windows
+    moments: Ints
+    popularity: Floats
+    vocabulary_popularity: Floats
+    item_category: Ints
+    features: Floats
+    labels: Floats
+    memory: int
+
+
+def recent_lines(log: EventLog, moments: Ints) -> Floats:
+    """[moments, codes]: lines of each item in the RECENT_DAYS days before each moment."""
+    order = np.argsort(log.day, kind="stable")
+    day, code = log.day[order], log.code[order]
+    rows = [
+        np.bincount(
+            code[np.searchsorted(day, moment - RECENT_DAYS) : np.searchsorted(day, moment)],
+            minlength=log.item_ids.len(),
+        )
+        for moment in moments
+    ]
+    return np.array(rows, dtype=np.float32).reshape(moments.size, log.item_ids.len())
+
+
+def by_token(log: EventLog, lines: Floats, vocabulary_size: int) -> Floats:
+    """[moments, V] from [moments, codes]."""
+    table = np.zeros((lines.shape[0], vocabulary_size), dtype=np.float32)
+    known = log.code_item > 0
+    table[:, log.code_item[known] - 1] = lines[:, known]
+    return table
+
+
+def collate(scene: Scene, chosen: Ints) -> Batch:
+    """The batch of the windows `chosen` (may be empty of states' targets, never of windows)."""
+    log, found = scene.log, scene.windows
+    start, stop = found.start[chosen], found.stop[chosen]
+    length = stop - start
+    steps = np.arange(int(length.max(initial=0)), dtype=np.int64)
+    inside = steps[None, :] < length[:, None]
+    event = np.where(inside, start[:, None] + steps, 0)
+
+    def padded(values: Ints) -> Tensor:
+        return torch.from_numpy(np.where(inside, values, 0))
+
+    per_window = found.last[chosen] - found.first[chosen]
+    row = np.repeat(np.arange(chosen.size, dtype=np.int64), per_window)
+    state = np.concatenate([np.arange(found.first[w], found.last[w], dtype=np.int64) for w in chosen])
+    sequence: dict[str, Tensor] = {
+        "item": padded(log.code_item[log.code[event]]),
+        "category": padded(log.code_category[log.code[event]]),
+        "price": padded(log.price[event]),
+        "gap": padded(log.gap[event]),
+        "promoted": padded(log.promoted[event]),
+        "weekday": padded((log.day[event] + 3) % WEEKDAYS),  # 1970-01-01 was a Thursday: 0 = Monday
+        "day": padded(log.day[event] - log.day[event[:, :1]]).float(),
+        "row": torch.from_numpy(row),
+        "position": torch.from_numpy(scene.states.end[state] - start[row]),
+    }
+    moment = np.searchsorted(scene.moments, scene.states.cut[state]).astype(np.int64)
+    own, ranked = _candidates(scene, state, moment)
+    return Batch(
+        **sequence,
+        **_labels(scene, state),
+        **own,
+        elapsed=_elapsed(scene, state),
+        moment=torch.from_numpy(moment),
+        popularity=torch.from_numpy(_scaled(scene.vocabulary_popularity)),
+        item_category=torch.from_numpy(scene.item_category),
+        ranked=ranked,
+        events=int(length.sum()),
+    )
+
+
+def _scaled(lines: Floats) -> Floats:
+    return np.log(lines + np.float32(0.5))
+
+
+def _elapsed(scene: Scene, state: Ints) -> Tensor:
+    """[S, 2]: log days since the last event, and whether there is any."""
+    log, states = scene.log, scene.states
+    end, customer = states.end[state], states.customer[state]
+    known = end > log.first[customer]
+    last = log.day[np.maximum(end - 1, 0)] if log.day.size else states.cut[state]
+    days = np.where(known, states.cut[state] - last, ACTIVE_DAYS)
+    return torch.from_numpy(np.column_stack([0.5 * np.log(np.maximum(days, 1)), known]).astype(np.float32))
+
+
+def _labels(scene: Scene, state: Ints) -> dict[str, Tensor]:
+    example = scene.states.example[state]
+    known = example >= 0
+    rows = np.maximum(example, 0)
+    blank = not scene.features.shape[0]
+    features = np.zeros((state.size, scene.features.shape[1])) if blank else scene.features[rows] * known[:, None]
+    labels = np.zeros((state.size, 2)) if blank or not scene.labels.shape[0] else scene.labels[rows] * known[:, None]
+    return {
+        "features": torch.from_numpy(features.astype(np.float32)),
+        "labels": torch.from_numpy(labels.astype(np.float32)),
+        "labelled": torch.from_numpy(known.astype(np.float32)),
+    }
+
+
+def _candidates(scene: Scene, state: Ints, moment: Ints) -> tuple[dict[str, Tensor], int]:
+    """Candidates and targets of the states, and how many states have a target week."""
+    log, states = scene.log, scene.states
+    found = candidates(
+        log, states.customer[state], states.cut[state], states.end[state], scene.memory, (scene.popularity, moment)
+    )
+    width = log.item_ids.len()
+    low, high = states.end[state], states.until[state]
+    size = high - low
+    owner = np.repeat(np.arange(state.size, dtype=np.int64), size)
+    event = np.repeat(low - (np.cumsum(size) - size), size) + np.arange(owner.size)
+    wanted = np.unique(owner * width + log.code[event])  # each item of the week once
+    owner, code = wanted // max(width, 1), wanted % max(width, 1)
+    weight = (1.0 / np.maximum(np.bincount(owner, minlength=state.size), 1)).astype(np.float32)
+    token = log.code_item[code]
+    common = token > 0
+    tokens = log.code_item[found.code]
+    rare = (tokens == 0) & np.isin(found.state * width + found.code, wanted[~common])
+    values = {
+        "candidate_state": found.state,
+        "candidate_item": tokens,
+        "candidate_category": log.code_category[found.code],
+        "candidate_popularity": _scaled(scene.popularity[moment[found.state], found.code]),
+        "candidate_features": found.features,
+        "target_state": owner[common],
+        "target_item": token[common] - 1,
+        "target_weight": weight[owner[common]],
+        "rare_target": rare,
+        "rare_weight": weight[found.state],
+    }
+    return {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in values.items()}, int(
+        np.count_nonzero(size)
+    )

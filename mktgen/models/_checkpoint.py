@@ -1,0 +1,88 @@
+"""The state of an unfinished training as files: weights and optimiser as safetensors, the rest as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Final, Self
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+WEIGHTS: Final = "weights.safetensors"
+OPTIMISER: Final = "optimiser.safetensors"
+PROGRESS: Final = "progress.json"
+
+
+@dataclass
+class Progress:
+    """Where a training stands. Its randomness needs no state: it is seeded anew at each step from (seed, step, rank).
+
+    identity: digest of data, settings, seed and processes; a checkpoint of another training is not resumed. sums: parts
+    of the running epoch's curves. seconds: spent in it, a measure of speed that never reaches a saved model.
+    """
+
+    identity: str
+    epoch: int = 0
+    step: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    curves: dict[str, list[float]] = field(default_factory=dict)
+
+
+def weights_of(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().contiguous() for name, value in sorted(network.state_dict().items())}
+
+
+def pack(network: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress) -> dict[str, bytes]:
+    moments = {
+        f"{index}.{name}": value.detach().cpu().contiguous()
+        for index, state in sorted(optimiser.state_dict()["state"].items())
+        for name, value in sorted(state.items())
+    }
+    return {
+        WEIGHTS: save(weights_of(network)),
+        OPTIMISER: save(moments),
+        PROGRESS: json.dumps(asdict(progress), sort_keys=True).encode(),
+    }
+
+
+def read_progress(files: dict[str, bytes], identity: str) -> Progress | None:
+    """The progress in `files`, or None where they are of another training or of an older layout."""
+    try:
+        progress = Progress(**json.loads(files[PROGRESS]))
+    except (KeyError, TypeError, ValueError):
+        return None
+    return progress if progress.identity == identity and {WEIGHTS, OPTIMISER} <= files.keys() else None
+
+
+def restore(files: dict[str, bytes], network: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    """Put weights and optimiser back as they were, bit for bit."""
+    network.load_state_dict(load(files[WEIGHTS]))
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in load(files[OPTIMISER]).items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = value
+    groups = optimiser.state_dict()["param_groups"]
+    optimiser.load_state_dict({"state": state, "param_groups": groups})
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """Several files as one byte string, to hand them from rank 0 to the others."""
+
+    files: dict[str, bytes]
+
+    def to_bytes(self) -> bytes:
+        index = json.dumps({name: len(body) for name, body in sorted(self.files.items())}).encode()
+        return len(index).to_bytes(8, "big") + index + b"".join(body for _, body in sorted(self.files.items()))
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Self:
+        size = int.from_bytes(content[:8], "big")
+        files, at = {}, 8 + size
+        for name, length in json.loads(content[8:at]).items():
+            files[name] = content[at : at + length]
+            at += length
+        return cls(files)

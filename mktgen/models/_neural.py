@@ -1,0 +1,193 @@
+"""What the neural kinds share: from a TrainingSet to a trained network, and from a History to scores."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import polars as pl
+import torch
+from safetensors.torch import load_file, save_file
+
+from mktgen.errors import CorruptArtefact, PermanentError
+from mktgen.models import _files
+from mktgen.models._batch import Scene, by_token, recent_lines
+from mktgen.models._checkpoint import WEIGHTS, weights_of
+from mktgen.models._events import Floats, Ints, day_number, encode_events
+from mktgen.models._network import Architecture, BehaviourNetwork
+from mktgen.models._normalise import FEATURES, Normalisation
+from mktgen.models._processes import Processes, processes, reproducible
+from mktgen.models._scoring import Scorer
+from mktgen.models._states import training_states, windows
+from mktgen.models._trainer import Plan, Trainer
+from mktgen.models._vocabulary import Vocabulary
+from mktgen.models.base import FitReport, History, Session, Task, TrainingSet, VectorModel
+from mktgen.settings import ModelSettings, TransformerSettings
+
+
+class NeuralModel(VectorModel):
+    """A BehaviourNetwork with its vocabulary and normalisation. Subclasses say which encoder and which settings."""
+
+    encoder: ClassVar[Literal["transformer", "lstm"]]
+    tasks: ClassVar[frozenset[Task]] = frozenset({"ranking", "customer"})
+
+    def __init__(self) -> None:
+        self._scorer: Scorer | None = None
+
+    @classmethod
+    def recipe(cls, settings: ModelSettings) -> TransformerSettings:
+        """The kind's section of the settings."""
+        raise TypeError(f"{cls.__name__} has no settings section")
+
+    def fit(self, data: TrainingSet, settings: ModelSettings, session: Session) -> FitReport:
+        """See Model.fit. Reads torch.distributed's environment; with several processes each ends with the same weights.
+
+        Raises PermanentError where there are no events to learn from.
+        """
+        recipe = self.recipe(settings)
+        with processes() as group, reproducible(settings.threads):
+            vocabulary = Vocabulary.learn(data.items, recipe.min_item_lines)
+            normalisation = Normalisation.learn(data.examples)
+            scene = training_scene(data, vocabulary, recipe, normalisation)
+            shape = Architecture(
+                self.encoder, recipe.width, vocabulary.size, vocabulary.categories.height, len(FEATURES), recipe.dropout
+            )
+            torch.manual_seed(session.seed)
+            network = BehaviourNetwork(shape)
+            plan = Plan(
+                recipe.epochs, recipe.batch_customers, recipe.learning_rate, recipe.weight_decay, recipe.purchase_weight,
+                settings.checkpoint_every, _identity(scene, shape, recipe, session.seed, settings.threads, group.size),
+            )  # fmt: skip
+            progress = Trainer(network, scene, plan, session, group).run()
+            device = group.device
+        base = data.examples.select(pl.col("purchased_7d", "purchased_28d").mean()).row(0)
+        self._scorer = Scorer(
+            network.cpu().eval(), shape, vocabulary, normalisation, (float(base[0]), float(base[1])),
+            recipe.events, recipe.memory_events, settings.threads,
+        )  # fmt: skip
+        report = FitReport(parameters={**_flat(asdict(shape)), **_flat(recipe.model_dump()), **_facts(network, group)})
+        report.parameters |= {"threads": settings.threads, "device": device.type, "seed": session.seed}
+        report.curves = progress.curves
+        report.metrics = {
+            "states": float(scene.states.customer.size),
+            "windows": float(scene.windows.count),
+            "examples": float(data.examples.height),
+        } | {f"final_{name}": values[-1] for name, values in progress.curves.items() if values}
+        return report
+
+    def rank(self, history: History, customers: list[str], k: int) -> pl.DataFrame:
+        return self._trained.rank(history, customers, k)
+
+    def probabilities(self, history: History, customers: list[str]) -> pl.DataFrame:
+        return self._trained.probabilities(history, customers)
+
+    def vectors(self, history: History, customers: list[str]) -> pl.DataFrame:
+        return self._trained.vectors(history, customers)
+
+    @property
+    def _trained(self) -> Scorer:
+        if self._scorer is None:
+            raise PermanentError(f"this {self.kind} model is not trained: call fit() or load() first")
+        return self._scorer
+
+    def save(self, directory: Path) -> None:
+        scorer = self._trained
+        body: dict[str, Any] = {
+            "architecture": asdict(scorer.shape),
+            "events": scorer.events,
+            "memory_events": scorer.memory,
+            "threads": scorer.threads,
+            "base_rates": list(scorer.base_rates),
+            "normalisation": scorer.normalisation.to_json(),
+        }
+        _files.write_meta(directory, self.kind, body)
+        scorer.vocabulary.save(directory)
+        save_file(weights_of(scorer.network), str(directory / WEIGHTS))
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Raises CorruptArtefact where files are missing or were written for other customer features."""
+        body = _files.read_meta(directory, cls.kind)
+        if not (directory / WEIGHTS).exists():
+            raise CorruptArtefact(f"{directory / WEIGHTS}: missing; save the model again")
+        shape = Architecture(**body["architecture"])
+        network = BehaviourNetwork(shape)
+        network.load_state_dict(load_file(str(directory / WEIGHTS)))
+        model = cls()
+        model._scorer = Scorer(
+            network.eval(), shape, Vocabulary.load(directory), Normalisation.from_json(body["normalisation"]), tuple(body["base_rates"]),
+            body["events"], body["memory_events"], body["threads"],
+        )  # fmt: skip
+        return model
+
+
+def training_scene(
+    data: TrainingSet, vocabulary: Vocabulary, recipe: TransformerSettings, normalisation: Normalisation
+) -> Scene:
+    """Everything a training reads, as arrays. Raises PermanentError where there is nothing to learn from."""
+    log = encode_events(data.events, vocabulary, data.cut)
+    examples = data.examples.sort("cut", "customer_id")
+    rows = (log.find(examples["customer_id"].to_list()), examples["cut"].to_physical().to_numpy().astype(np.int64))
+    states = training_states(log, rows, day_number(data.cut))
+    if not states.customer.size:
+        raise PermanentError(
+            f"no customer has events and a later week to learn from before {data.cut}; train on a later day"
+        )
+    moments = np.unique(states.cut)
+    lines = recent_lines(log, moments)
+    return Scene(
+        log=log,
+        states=states,
+        windows=windows(log, states, recipe.events),
+        moments=moments,
+        popularity=lines,
+        vocabulary_popularity=by_token(log, lines, vocabulary.size),
+        item_category=vocabulary.item_category,
+        features=normalisation.apply(examples),
+        labels=examples.select("purchased_7d", "purchased_28d").to_numpy().astype(np.float32),
+        memory=recipe.memory_events,
+    )
+
+
+def _identity(
+    scene: Scene, shape: Architecture, recipe: TransformerSettings, seed: int, threads: int, size: int
+) -> str:
+    """Digest of all that decides the result of a training."""
+    log = scene.log
+    digest = hashlib.sha256()
+    facts = {
+        "shape": asdict(shape),
+        "recipe": recipe.model_dump(),
+        "run": [seed, threads, size],
+        "torch": torch.__version__,
+    }
+    digest.update(json.dumps(facts, sort_keys=True).encode())
+    arrays: list[Ints | Floats] = [
+        log.first, log.day, log.code, log.price, log.gap, log.promoted, log.code_item, log.code_category,
+        scene.states.end, scene.states.until, scene.states.cut, scene.features, scene.labels,
+    ]  # fmt: skip
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _flat(values: dict[str, Any]) -> dict[str, float | int | str | bool]:
+    return {name: value for name, value in values.items() if isinstance(value, float | int | str | bool)}
+
+
+def _facts(network: BehaviourNetwork, group: Processes) -> dict[str, float | int | str | bool]:
+    return {
+        "weights": sum(value.numel() for value in network.parameters()),
+        "layers": network_layers(network),
+        "dtype": "bfloat16" if group.device.type == "cuda" else "float32",
+        "processes": group.size,
+    }
+
+
+def network_layers(network: BehaviourNetwork) -> int:
+    blocks = getattr(network.encoder, "blocks", None)
+    return len(blocks) if blocks is not None else 1
