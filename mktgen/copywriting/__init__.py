@@ -1,1 +1,1 @@
-"""."""
+"""Messages from reviewed templates, and the checker that lets none say more than the facts."""

@@ -14,6 +14,8 @@ MAX_SUBJECT: Final = 120
 MAX_BODY: Final = 800
 MAX_WORDS_OF_A_NAME: Final = 6
 MIN_NAME: Final = 4  # shorter catalogue names ("ICE", "GUM") are also plain words
+# Words of the trade that some catalogues also use as an item's name.
+TRADE_WORDS: Final = frozenset({"coupon", "coupons", "offer", "offers", "discount", "promotion", "promo"})
 CLAIMS: Final = (
     "free",
     "guarantee",
@@ -57,7 +59,7 @@ class Facts:
 def catalogue_names(labels: list[str]) -> frozenset[str]:
     """Names that a message could wrongly mention, in the form `problems` compares: lower case, single spaces."""
     cleaned = {" ".join(_WORD.findall(label.lower())) for label in labels}
-    return frozenset(name for name in cleaned if len(name) >= MIN_NAME)
+    return frozenset(name for name in cleaned if len(name) >= MIN_NAME and name not in TRADE_WORDS)
 
 
 def problems(subject: str, body: str, facts: Facts, catalogue: frozenset[str]) -> list[str]:

@@ -1,9 +1,11 @@
 """Messages for the customers to be contacted, from the template bank.
 
 Language: the data say nothing about a customer's language, so every message is in settings.languages[0]; the strategy
-document shows an example in each language. Names are the catalogue's own words (item type, or category where an item
-has none). A message that the checker refuses is replaced by the plain fallback template; where that is refused too,
-there is no message, and the gate `message_per_contact` stops the strategy.
+document shows an example in each language. A product is named by its category in the catalogue's own words: item
+types are cut off at 30 characters there ("Can Catfd Gourmet/Sup Prem (Gr").
+
+A message that the checker refuses is replaced by the plain fallback template; where that is refused too, there is no
+message, and the gate `message_per_contact` stops the strategy.
 """
 
 from __future__ import annotations
@@ -63,13 +65,13 @@ def campaign_examples(
     settings: StrategySettings,
     source: SourceFacts | None = None,
 ) -> dict[str, dict[str, str]]:
-    """campaign_id -> language -> "subject: body", the message of each campaign's first contact in every language."""
+    """campaign_id -> language -> "subject — body", the message of each campaign's first contact in every language."""
     first = _contacted(decisions).sort("campaign_id", "decision_id").unique("campaign_id", keep="first")
     examples: dict[str, dict[str, str]] = {}
     for language in settings.languages:
         rows = _written(first, recommendations, items, offers, segments, campaigns, source or SourceFacts(), language)
         for row in sorted(rows, key=lambda row: row["campaign_id"]):
-            examples.setdefault(row["campaign_id"], {})[language] = f"{row['subject']}: {row['body']}"
+            examples.setdefault(row["campaign_id"], {})[language] = f"{row['subject']} — {row['body']}"
     return examples
 
 
@@ -90,8 +92,8 @@ def _written(
     sent = _contacted(decisions).sort("decision_id")
     book = bank(language)
     names = _names(items)
-    known = {row["item_id"]: row for row in items.iter_rows(named=True)}
-    catalogue = catalogue_names(sorted({*names.values(), *items["category"].to_list()}))
+    known = {row["item_id"]: row for row in items.filter("merchandise").iter_rows(named=True)}
+    catalogue = _catalogue(items)
     tones = segment_tones(segments)
     terms = {row["offer_id"]: row for row in offers.iter_rows(named=True)}
     further = _further(recommendations, sent)
@@ -135,8 +137,14 @@ def segment_tones(segments: pl.DataFrame) -> dict[str, Tone]:
 
 
 def _names(items: pl.DataFrame) -> dict[str, str]:
-    label = pl.coalesce("item_type", "category").str.replace_all(r"\s+", " ").str.strip_chars().str.to_titlecase()
-    return dict(items.select("item_id", label.alias("name")).iter_rows())
+    label = pl.col("category").str.replace_all(r"\s+", " ").str.strip_chars().str.to_titlecase()
+    return dict(items.filter("merchandise").select("item_id", label.alias("name")).iter_rows())
+
+
+def _catalogue(items: pl.DataFrame) -> frozenset[str]:
+    """What the shop sells, by category and by type: the names that a message may not mention by accident."""
+    goods = items.filter("merchandise")
+    return catalogue_names(sorted({*goods["category"].to_list(), *goods["item_type"].drop_nulls().to_list()}))
 
 
 def _further(recommendations: pl.DataFrame, sent: pl.DataFrame) -> dict[str, list[str]]:
