@@ -380,6 +380,41 @@ ITEM_FEATURES = _table(
 )
 
 # -- models -----------------------------------------------------------------------------------------------------------
+RANKING_METRICS: Final = tuple(
+    part + metric
+    for part in ("", "repeat.", "novel.")
+    for metric in ("ndcg_at_10", "recall_at_10", "recall_at_20", "hit_rate_at_10")
+)
+VALIDATION_RANKING = _table(
+    "validation_ranking",  # per evaluated customer, on the frozen week after the cut; null: bought nothing of that part
+    {"kind": pl.String, "customer_id": pl.String, **dict.fromkeys(RANKING_METRICS, pl.Float64)},
+    key=["kind", "customer_id"],
+    nullable=RANKING_METRICS,
+)
+VALIDATION_CUSTOMERS = _table(
+    "validation_customers",
+    {
+        "kind": pl.String,
+        "customer_id": pl.String,
+        "p_purchase_7d": pl.Float64,
+        "p_purchase_28d": pl.Float64,
+        "purchased_7d": pl.Boolean,
+        "purchased_28d": pl.Boolean,
+    },
+    key=["kind", "customer_id"],
+)
+REDEMPTION_HOLDOUT = _table(
+    "redemption_holdout",  # mailings of campaigns that the redemption recipe had not seen
+    {
+        "customer_id": pl.String,
+        "campaign_id": pl.String,
+        "campaign_type": pl.String,
+        "p_redeem": pl.Float64,
+        "affinity": pl.Float64,
+        "redeemed": pl.Boolean,
+    },
+    key=["campaign_id", "customer_id"],
+)
 CUSTOMER_SCORES = _table(
     "customer_scores",
     {
@@ -537,6 +572,7 @@ ATTRIBUTIONS = _table(
         "window_end": pl.Date,
         "matured": pl.Boolean,
         "was_sent": pl.Boolean,
+        "holdout": pl.Boolean,  # null for exposures: the shop kept no holdout of its own
         "predicted": pl.Float64,  # p_redeem when decided, where there was one
         "redeemed": pl.Boolean,
         "orders": pl.Int64,
@@ -545,7 +581,7 @@ ATTRIBUTIONS = _table(
         "recommended": pl.Int64,
     },
     key=["kind", "reference_id"],
-    nullable=["campaign_id", "predicted"],
+    nullable=["campaign_id", "predicted", "holdout"],
 )
 DRIFT = _table(
     "drift",

@@ -1,0 +1,43 @@
+"""Should the models be trained before their turn, and why?"""
+
+from __future__ import annotations
+
+from datetime import date
+
+import polars as pl
+
+from mktgen.documents import FeedbackReport, RetrainingRequest
+from mktgen.settings import FeedbackSettings
+
+
+def request_retraining(
+    drift: pl.DataFrame, report: FeedbackReport, settings: FeedbackSettings, partition: date
+) -> RetrainingRequest:
+    """Requested where a feature drifted (contracts.DRIFT), or redemptions fell short of what was predicted.
+
+    A shortfall needs `min_matured` matured decisions that were really sent, and calls it where realised / predicted
+    lies below `shortfall_ratio` at the upper end of the realised rate's 95% interval: chance alone doesn't retrain.
+    """
+    reasons = [
+        f"drift: {row['feature']} has PSI {row['psi']:.3f}, above {row['threshold']:.3f}"
+        for row in drift.filter(pl.col("drifted"))
+        .sort("psi", "feature", descending=[True, False])
+        .iter_rows(named=True)
+    ]
+    shortfall = _shortfall(report, settings)
+    reasons.extend([shortfall] if shortfall else [])
+    return RetrainingRequest(partition=partition, requested=bool(reasons), reasons=reasons)
+
+
+def _shortfall(report: FeedbackReport, settings: FeedbackSettings) -> str | None:
+    matured = report.metrics.get("sent_decisions_predicted", 0.0)
+    predicted = report.metrics.get("sent_predicted_rate", 0.0)
+    if matured < settings.min_matured or predicted <= 0:
+        return None
+    realised, high = report.metrics["sent_redemption_rate"], report.metrics["sent_redemption_rate_high"]
+    if high / predicted >= settings.shortfall_ratio:
+        return None
+    return (
+        f"shortfall: {realised:.2%} of {matured:.0f} matured contacts redeemed (95% at most {high:.2%}), {predicted:.2%} "
+        f"were predicted; the ratio is below {settings.shortfall_ratio}"
+    )
