@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter
 from datetime import date, timedelta
 
 from mktgen import pipeline
@@ -29,6 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     loop.add_argument("--recompute", choices=["changed", "day", "all"], default="changed")
     history.add_argument("--source", default="complete_journey")
     chain = commands.add_parser("lineage", help="print the chain from an artefact back to raw rows")
+    chain.add_argument("--full", action="store_true", help="every day on a line of its own")
     chain.add_argument("uri", help="s3://.../<artefact>/dt=YYYY-MM-DD[/run=<id>]")
     digests = commands.add_parser("digests", help="print artefact, partition and content hash of everything stored")
     digests.add_argument("--from", dest="first", type=date.fromisoformat, default=date.min, metavar="YYYY-MM-DD")
@@ -39,6 +39,8 @@ def main(argv: list[str] | None = None) -> int:
     except MktgenError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        sys.stderr.close()
     return 0
 
 
@@ -70,16 +72,27 @@ def _show(result: StepResult) -> None:
 
 
 def _lineage(arguments: argparse.Namespace) -> None:
-    store = Platform.from_environment().store
-    for depth, manifest, _ in lineage(store, arguments.uri):
-        print(f"{'  ' * depth}{_line(manifest)}")
+    chain = list(lineage(Platform.from_environment().store, arguments.uri))
+    if arguments.full:
+        for depth, manifest in chain:
+            print(f"{'  ' * depth}{manifest.folder}  {manifest.rows} rows  by {manifest.step}")
+        return
+    levels: dict[str, list[tuple[int, Manifest]]] = {}
+    for depth, manifest in chain:
+        levels.setdefault(manifest.artefact, []).append((depth, manifest))
+    for found in sorted(levels.values(), key=lambda group: min(depth for depth, _ in group)):
+        depth = min(depth for depth, _ in found)
+        print(f"{'  ' * depth}{_level([manifest for _, manifest in found])}")
 
 
-def _line(manifest: Manifest) -> str:
-    parents = Counter(parent.artefact for parent in manifest.parents)
-    made_from = ", ".join(f"{name} x{count}" if count > 1 else name for name, count in sorted(parents.items()))
-    origin = made_from or f"source {manifest.info.get('source', '')}"
-    return f"{manifest.folder}  {manifest.rows} rows  by {manifest.step}  from {origin}"
+def _level(found: list[Manifest]) -> str:
+    """One line for all days of an artefact in the chain."""
+    days = sorted(manifest.partition for manifest in found)
+    span = f"dt={days[0]}/run={found[0].run}" if len(found) == 1 else f"dt={days[0]}..{days[-1]} ({len(found)} days)"
+    parents = sorted({parent.artefact for manifest in found for parent in manifest.parents})
+    origin = ", ".join(parents) or f"source {found[0].info.get('source', '')}"
+    rows = sum(manifest.rows for manifest in found)
+    return f"{found[0].artefact} {span}  {rows} rows  by {found[0].step}  from {origin}"
 
 
 def _digests(arguments: argparse.Namespace) -> None:

@@ -39,6 +39,8 @@ class Environment(BaseModel):
     s3_region: str
     mlflow_uri: str
     pseudonym_key: str
+    train_processes: int
+    smtp_login: tuple[str, str] | None
     overlays: tuple[str, ...]
 
 
@@ -57,6 +59,10 @@ def environment(env: Mapping[str, str] | None = None) -> Environment:
         s3_region=env.get("AWS_REGION", "us-east-1"),
         mlflow_uri=env.get("MLFLOW_TRACKING_URI", ""),
         pseudonym_key=env["MKTGEN_PSEUDONYM_KEY"],
+        train_processes=int(env.get("MKTGEN_TRAIN_PROCESSES", "1")),
+        smtp_login=(env["MKTGEN_SMTP_USER"], env.get("MKTGEN_SMTP_PASSWORD", ""))
+        if env.get("MKTGEN_SMTP_USER")
+        else None,
         overlays=tuple(part for part in env.get("MKTGEN_CONFIG", "").split(":") if part),
     )
 

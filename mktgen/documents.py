@@ -143,6 +143,15 @@ class Allocation(Document):
     candidates: int
 
 
+class AllocationReport(Document):
+    """What `allocate` says besides the decisions: plan, notes for the reader, versions in force."""
+
+    partition: date
+    allocation: Allocation
+    notes: list[str]
+    versions: dict[str, str]
+
+
 class StrategyEvaluation(Document):
     partition: date
     gates: list[Gate]

@@ -8,11 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from typing import Final
 
 from mktgen.errors import PermanentError
-from mktgen.steps import data
+from mktgen.steps import acting, data, deciding, tracked, training, validation
 from mktgen.steps.runner import Platform, Recompute, Step, StepResult, execute
 from mktgen.store import parallel
 
@@ -35,6 +35,67 @@ _TABLE: Final = (
     Step("extract_features", "loop", "fold the day into the state; features of customers and items at its end",
          data.extract_features, data.feature_reads,
          (*data.STATE, "customer_features", "item_features"), ("steps.data", "features"), ("features",)),
+    # -- large model --------------------------------------------------------------------------------------------------
+    Step("train_due", "loop", "which training day serves this day: the weekly one, or one that feedback asked for",
+         training.train_due, training.plan_reads,
+         ("training_plan",), ("steps.training",), ("models",)),
+    Step("train", "loop", "all kinds of the behaviour experiment, and the redemption model, on that training day",
+         training.train, training.train_reads,
+         ("models", "trained_models", "redemption_holdout"),
+         ("steps.training", "steps.train_worker", "models", "features", "strategy.mailings", "strategy.redemption"),
+         ("models", "features"), at=training.training_day, after=training.clear_checkpoints),
+    Step("validate", "loop", "judge them on the frozen cut; one MLflow run and version each",
+         validation.validate, validation.validate_reads,
+         ("model_set", "validation_ranking", "validation_customers"),
+         ("steps.validation", "evaluation", "models", "features"), ("models", "features"),
+         at=training.training_day, after=tracked.log_models),
+    Step("promote", "loop", "a challenger becomes champion only by winning, with an interval",
+         validation.promote, validation.promote_reads,
+         ("promotion",), ("steps.validation", "evaluation"), ("models",),
+         at=training.training_day, after=tracked.move_aliases),
+    # -- strategy -----------------------------------------------------------------------------------------------------
+    Step("score", "loop", "purchase, churn, items and a vector for every active customer",
+         deciding.score, deciding.score_reads,
+         ("customer_scores", "item_scores"), ("steps.deciding", "models"), ("models", "features")),
+    Step("segment", "loop", "customer classes, named in words",
+         deciding.segment, deciding.segment_reads,
+         ("segments", "customer_segments"), ("steps.deciding", "strategy"), ("strategy", "features")),
+    Step("recommend", "loop", "items per customer with reasons, seen and unseen apart",
+         deciding.recommend, deciding.recommend_reads,
+         ("recommendations",), ("steps.deciding", "strategy"), ("strategy",)),
+    Step("allocate", "loop", "offers under a budget and contact caps; a decision with its propensity for everyone",
+         deciding.allocate, deciding.allocate_reads,
+         ("offer_scores", "decisions", "allocation"), ("steps.deciding", "strategy"), ("strategy", "features")),
+    Step("write_briefs", "loop", "messages, and the strategy as a document",
+         deciding.write_briefs, deciding.brief_reads,
+         ("messages", "strategy_draft"), ("steps.deciding", "strategy", "copywriting"), ("strategy",)),
+    # -- evaluation ---------------------------------------------------------------------------------------------------
+    Step("evaluate_strategy", "loop", "gates before anyone may be contacted; what can't be known is refused by name",
+         deciding.evaluate_strategy, deciding.evaluate_reads,
+         ("strategy",), ("steps.deciding", "evaluation"), ("strategy", "evaluation", "features")),
+    Step("publish", "loop", "hand the evaluated strategy to execution",
+         deciding.publish, deciding.publish_reads,
+         ("published",), ("steps.deciding", "strategy.document")),
+    # -- execution: after a person's approval ---------------------------------------------------------------------------
+    Step("dispatch", "execution", "the newest approved strategy to its customers, each message once",
+         acting.send, acting.dispatch_reads,
+         ("sends",), ("steps.acting", "execution"), ("strategy", "execution")),
+    # -- effect feedback ------------------------------------------------------------------------------------------------
+    Step("collect_outcomes", "feedback", "what customers bought and redeemed",
+         acting.collect_outcomes, acting.outcome_reads,
+         ("outcomes",), ("steps.acting", "feedback"), ("feedback",)),
+    Step("attribute", "feedback", "outcomes joined to decisions, and to what was really sent",
+         acting.attribute, acting.attribute_reads,
+         ("attributions",), ("steps.acting", "feedback"), ("feedback",)),
+    Step("measure", "feedback", "rates with intervals, matured and open apart; what can't be known is refused by name",
+         acting.measure, acting.measure_reads,
+         ("feedback_report",), ("steps.acting", "feedback"), ("feedback",)),
+    Step("detect_drift", "feedback", "today's customers against those the models learned from",
+         acting.detect_drift, acting.drift_reads,
+         ("drift",), ("steps.acting", "feedback"), ("feedback",)),
+    Step("request_retraining", "feedback", "ask for training before its turn, with reasons",
+         acting.request_retraining, acting.request_reads,
+         ("retraining_request",), ("steps.acting", "feedback"), ("feedback",)),
 )  # fmt: skip
 
 STEPS: Final[dict[str, Step]] = {step.name: step for step in _TABLE}
@@ -85,6 +146,35 @@ def onboard(
         features, step="onboard", rows=features.rows | {"order_lines": rows}, notes=[rate, *features.notes],
         seconds=round(time.monotonic() - started, 3),
     )  # fmt: skip
+
+
+def newest_published(platform: Platform | None = None) -> date | None:
+    """The newest partition with a published strategy; None: nothing was published yet."""
+    return acting.newest_published(platform or Platform.from_environment())
+
+
+def may_dispatch(partition: date, platform: Platform | None = None) -> tuple[bool, str]:
+    """Whether a day's strategy may be put before an approver, and the reason."""
+    refused = acting.refusal(platform or Platform.from_environment(), partition)
+    return refused is None, refused or f"{partition} is the newest published day and live: an approver may be asked"
+
+
+def record_approval(
+    partition: date, approved: bool, responder: str, note: str = "", platform: Platform | None = None
+) -> StepResult:
+    """Keep a person's answer to the strategy as published now. The first answer to a strategy stays."""
+    return acting.keep_answer(platform or Platform.from_environment(), partition, approved, responder, note)
+
+
+def requested_training(partition: date, platform: Platform | None = None) -> bool:
+    """Whether the feedback of this partition asked for retraining."""
+    return acting.requested(platform or Platform.from_environment(), partition)
+
+
+def partition_of_request(partition: date, platform: Platform | None = None) -> date:
+    """The first partition that a retraining asked for on `partition` serves: marketing_retraining works for that one."""
+    platform = platform or Platform.from_environment()
+    return partition + timedelta(days=platform.settings.models.request_takes_effect_after_days)
 
 
 def _bring_in(platform: Platform, day: date, raw: data.RawTables) -> int:

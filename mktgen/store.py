@@ -373,8 +373,8 @@ def parse_uri(uri: str) -> tuple[str, date, str]:
     return pieces[index - 1], date.fromisoformat(pieces[index][3:]), run
 
 
-def lineage(store: Store, uri: str) -> Iterator[tuple[int, Manifest, list[Parent]]]:
-    """Walk from an artefact back to raw rows: (depth, manifest, its parents), each artefact once, depth first."""
+def lineage(store: Store, uri: str) -> Iterator[tuple[int, Manifest]]:
+    """Walk from an artefact back to raw rows: (depth, manifest), each artefact once, depth first."""
     artefact, day, run = parse_uri(uri)
     start = store.manifest_of_run(artefact, day, run) if run else store.need(artefact, day)
     if start is None:
@@ -387,7 +387,7 @@ def lineage(store: Store, uri: str) -> Iterator[tuple[int, Manifest, list[Parent
         if name in seen:
             continue
         seen.add(name)
-        yield depth, manifest, list(manifest.parents)
+        yield depth, manifest
         found = parallel(
             lambda p: store.manifest_of_run(p.artefact, date.fromisoformat(p.partition), p.run), manifest.parents
         )

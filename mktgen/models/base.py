@@ -80,6 +80,7 @@ class Model(ABC):
 
     kind: ClassVar[str]
     tasks: ClassVar[frozenset[Task]]
+    distributed: ClassVar[bool] = False  # all ranks of torchrun take part in `fit`
 
     @abstractmethod
     def fit(self, data: TrainingSet, settings: ModelSettings, session: Session) -> FitReport:

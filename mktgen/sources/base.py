@@ -74,6 +74,7 @@ class Source(Protocol):
     currency: str
     notice: str
     capabilities: Capabilities
+    live: bool  # its customers can receive what we send; False for a replayed history
     first_day: date
     last_day: date
     tables: tuple[str, ...]  # that arrive by day

@@ -1,0 +1,283 @@
+"""Score the customers, segment them, recommend, allocate, write, check, publish."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Final
+
+import polars as pl
+
+from mktgen.config import config_version
+from mktgen.contracts import CUSTOMER_SCORES, ITEM_SCORES
+from mktgen.copywriting import writer
+from mktgen.documents import AllocationReport, ModelSet, Promotion, PublishedStrategy, Strategy
+from mktgen.errors import GateFailed
+from mktgen.evaluation import gates
+from mktgen.models.base import History, VectorModel
+from mktgen.settings import FeatureSettings
+from mktgen.steps.runner import Outcome, Platform, Read, Run
+from mktgen.steps.training import CAMPAIGN_TABLES, REDEMPTION, campaign_reads, training_day
+from mktgen.steps.validation import load_model
+from mktgen.strategy import document, offers, policy, recommendations, redemption, segments
+
+SCORING: Final = ("sequences", "customer_features", "item_features")
+
+
+def today(names: tuple[str, ...], day: date, written_by: str) -> list[Read]:
+    return [Read(name, (day,), True, written_by) for name in names]
+
+
+def active_customers(features: pl.DataFrame, settings: FeatureSettings) -> list[str]:
+    """Customers with an order in the last `active_days`, in order."""
+    return features.filter(pl.col("recency_days") <= settings.active_days)["customer_id"].sort().to_list()
+
+
+# -- score --------------------------------------------------------------------------------------------------------------
+def score_reads(day: date, platform: Platform) -> list[Read]:
+    training = training_day(day, platform)
+    of_training = [Read(name, (training,), True, name_of_step) for name, name_of_step in _TRAINED]
+    return [*of_training, *today(SCORING, day, "extract_features")]
+
+
+_TRAINED: Final = (("promotion", "promote"), ("models", "train"), ("model_set", "validate"))
+
+
+def score(run: Run) -> Outcome:
+    """Probabilities and rankings by the champions, vectors by the behaviour Transformer, for every active customer."""
+    settings, promotion = run.settings, run.document("promotion", Promotion)
+    directories = {entry.kind: entry.directory for entry in run.document("model_set", ModelSet).models}
+    facts = run.table("customer_features")
+    history = History(run.day + timedelta(days=1), run.table("sequences"), facts, run.table("item_features"))
+    customers = active_customers(facts, settings.features)
+    ranker = load_model(run, directories[promotion.ranking.champion], promotion.ranking.champion)
+    items = ranker.rank(history, customers, settings.models.top_k)
+    predictor = load_model(run, directories[promotion.customer.champion], promotion.customer.champion)
+    chances = predictor.probabilities(history, customers)
+    embedder = load_model(run, directories[settings.models.vector_model], settings.models.vector_model)
+    if not isinstance(embedder, VectorModel):
+        raise TypeError(f"models.vector_model = {settings.models.vector_model} has no customer vectors")
+    scores = chances.join(embedder.vectors(history, customers), on="customer_id").with_columns(
+        p_churn_28d=1.0 - pl.col("p_purchase_28d"), customer_model=pl.lit(predictor.kind)
+    )
+    tables = {
+        "customer_scores": scores.select(list(CUSTOMER_SCORES.columns)).sort("customer_id"),
+        "item_scores": items.with_columns(ranking_model=pl.lit(ranker.kind)).select(list(ITEM_SCORES.columns)),
+    }
+    note = f"{len(customers)} active customers; ranking by {ranker.kind}, purchase and churn by {predictor.kind}"
+    return Outcome(tables=tables, notes=[note])
+
+
+# -- segment and recommend ----------------------------------------------------------------------------------------------
+def segment_reads(day: date, platform: Platform) -> list[Read]:
+    return [*today(("customer_features",), day, "extract_features"), *today(("customer_scores",), day, "score")]
+
+
+def segment(run: Run) -> Outcome:
+    facts = run.table("customer_features")
+    active = active_customers(facts, run.settings.features)
+    profiles, members = segments.segment(
+        facts, run.table("customer_scores"), active, run.settings.strategy, run.settings.seed
+    )
+    notes = [f"{row['segment_id']} {row['name_en']}: {row['customers']}" for row in profiles.iter_rows(named=True)]
+    return Outcome(tables={"segments": profiles, "customer_segments": members}, notes=notes)
+
+
+def recommend_reads(day: date, platform: Platform) -> list[Read]:
+    state = ("item_features", "customer_categories", "sequences")
+    return [*today(("item_scores",), day, "score"), *today(state, day, "extract_features"), _catalogue(platform)]
+
+
+def recommend(run: Run) -> Outcome:
+    chosen = recommendations.recommend(
+        run.table("item_scores"), run.table("items"), run.table("item_features"), run.table("customer_categories"),
+        run.settings.strategy, run.table("sequences"), run.day,
+    )  # fmt: skip
+    new = chosen.filter(~pl.col("seen")).height
+    return Outcome(tables={"recommendations": chosen}, notes=[f"{chosen.height} recommendations, {new} of new items"])
+
+
+def _catalogue(platform: Platform) -> Read:
+    return Read("items", (platform.source.first_day,), True, "reference")
+
+
+# -- allocate -----------------------------------------------------------------------------------------------------------
+def allocate_reads(day: date, platform: Platform) -> list[Read]:
+    training = training_day(day, platform)
+    return [
+        *(Read(name, (training,), True, step) for name, step in _TRAINED),
+        *today(("customer_features", "sequences"), day, "extract_features"),
+        *today(("item_scores", "customer_scores"), day, "score"),
+        *today(("customer_segments",), day, "segment"),
+        *today(("recommendations",), day, "recommend"),
+        _catalogue(platform),
+        *campaign_reads(day, platform),
+        recent_sends(day, platform),
+    ]
+
+
+def recent_sends(day: date, platform: Platform) -> Read:
+    """What was really sent in the days that the contact cap looks back on."""
+    since = day - timedelta(days=platform.settings.strategy.contact_cap_days)
+    days = tuple(found for found in platform.store.partitions("sends") if since <= found < day)
+    return Read("sends", days, required=False)
+
+
+def recent_contacts(run: Run) -> pl.DataFrame:
+    """customer_id, contacts (Int64) inside the cap's window; a send that may have arrived counts as one that did."""
+    made = run.table("sends").filter(pl.col("status") != "refused")
+    return made.group_by("customer_id").agg(contacts=pl.len().cast(pl.Int64)).sort("customer_id")
+
+
+def allocate(run: Run) -> Outcome:
+    """Candidates, budget, propensities: one decision for every active customer."""
+    settings, campaigns = run.settings, {name: run.table(name) for name in CAMPAIGN_TABLES}
+    facts, history = run.table("customer_features"), run.table("sequences")
+    model = redemption.RedemptionModel.from_bytes(run.files("models", f"{REDEMPTION}/")[f"{REDEMPTION}/model.json"])
+    candidates = offers.offer_scores(
+        active_customers(facts, settings.features), facts, history.select("customer_id", "item_id", "business_date"),
+        campaigns["campaigns"], campaigns["offers"], campaigns["offer_items"], run.table("items"),
+        run.table("item_scores"), campaigns["exposures"], campaigns["responses"], model, run.day, settings.strategy,
+    )  # fmt: skip
+    versions = policy.Versions(model=model_version(run), config=config_version((settings.strategy,))[:12])
+    result = policy.decide(
+        candidates, run.table("customer_segments"), settings.strategy, run.day, settings.seed, versions,
+        f"holdout:{settings.seed}", recent_contacts(run), run.table("recommendations"),
+    )  # fmt: skip
+    plan = AllocationReport(
+        partition=run.day, allocation=result.allocation, notes=[model.note, *result.notes], versions=versions.__dict__
+    )
+    contacts = result.decisions.filter(pl.col("action") != policy.NO_CONTACT).height
+    note = (
+        f"{result.decisions.height} decisions, {contacts} contacts, {result.decisions['holdout'].sum()} held out; worst case "
+        f"{plan.allocation.worst_case_cost_minor} of {plan.allocation.budget_minor}, gap {plan.allocation.gap_share:.3%}"
+    )
+    return Outcome(
+        tables={"offer_scores": candidates, "decisions": result.decisions},
+        documents={"allocation": plan},
+        notes=[note, *plan.notes],
+    )
+
+
+def model_version(run: Run) -> str:
+    """Names the trained models a decision rests on: training day and content."""
+    manifest = run.inputs["models"][-1]
+    return f"{manifest.partition}/{manifest.digest[:12]}"
+
+
+# -- write --------------------------------------------------------------------------------------------------------------
+def brief_reads(day: date, platform: Platform) -> list[Read]:
+    return [
+        *today(("decisions", "offer_scores", "allocation"), day, "allocate"),
+        *today(("recommendations",), day, "recommend"),
+        *today(("segments",), day, "segment"),
+        _catalogue(platform),
+        *(read for read in campaign_reads(day, platform) if read.artefact in ("campaigns", "offers")),
+    ]
+
+
+def write_briefs(run: Run) -> Outcome:
+    """Messages for the contacted, and the draft of the day's strategy."""
+    settings, source = run.settings.strategy, run.platform.source
+    plan = run.document("allocation", AllocationReport)
+    tables = {
+        name: run.table(name) for name in ("decisions", "recommendations", "items", "offers", "segments", "campaigns")
+    }
+    messages = writer.write_messages(**tables, settings=settings)
+    draft = document.build_strategy(
+        document.StrategyInputs(
+            partition=run.day,
+            source=document.SourceNote(source.name, source.notice),
+            decisions=tables["decisions"],
+            offer_scores=run.table("offer_scores"),
+            segments=tables["segments"],
+            campaigns=tables["campaigns"],
+            offers=tables["offers"],
+            items=tables["items"],
+            allocation=plan.allocation,
+            copy_examples=writer.campaign_examples(*texts, settings),
+            versions=plan.versions,
+            notes=plan.notes,
+        ),
+        settings,
+    )
+    fallbacks = messages.filter(pl.col("template_id").str.ends_with("-fallback")).height
+    note = f"{len(draft.campaigns)} campaigns, {messages.height} messages, {fallbacks} by the fallback template"
+    return Outcome(tables={"messages": messages}, documents={"strategy_draft": draft}, notes=[note])
+
+
+# -- evaluate and publish -----------------------------------------------------------------------------------------------
+def evaluate_reads(day: date, platform: Platform) -> list[Read]:
+    training = training_day(day, platform)
+    trained = (*_TRAINED[::2], ("redemption_holdout", "train"))
+    return [
+        *(Read(name, (training,), True, step) for name, step in trained),
+        *today(("strategy_draft", "messages"), day, "write_briefs"),
+        *today(("decisions", "offer_scores"), day, "allocate"),
+        *today(("customer_features",), day, "extract_features"),
+        *(read for read in campaign_reads(day, platform) if read.artefact in ("exposures", "offers")),
+        recent_sends(day, platform),
+    ]
+
+
+def evaluate_strategy(run: Run) -> Outcome:
+    """All gates; a failed one stops the strategy, with the reasons in it."""
+    draft, facts = run.document("strategy_draft", Strategy), run.table("customer_features")
+    promotion = run.document("promotion", Promotion)
+    evaluation = gates.evaluate_strategy(
+        gates.Evidence(
+            strategy=draft,
+            decisions=run.table("decisions"),
+            messages=run.table("messages"),
+            offer_scores=run.table("offer_scores"),
+            customers=active_customers(facts, run.settings.features),
+            features=facts,
+            offers=run.table("offers"),
+            exposures=run.table("exposures"),
+            recent_contacts=recent_contacts(run),
+            redemption_held_out=run.table("redemption_holdout"),
+            promotion=promotion,
+            model_metrics=_champion_metrics(run.document("model_set", ModelSet), promotion),
+            capabilities=run.platform.source.capabilities.as_dict(),
+        ),
+        run.settings.strategy,
+        run.settings.evaluation,
+    )
+    status = "stopped" if evaluation.stopped else "evaluated"
+    strategy = draft.model_copy(update={"status": status, "evaluation": evaluation})
+    stop = GateFailed(f"strategy of {run.day} stopped: {'; '.join(evaluation.reasons)}") if evaluation.stopped else None
+    notes = [f"{_mark(gate.passed)} {gate.name}: {gate.detail}" for gate in evaluation.gates]
+    notes += [f"refused {refusal.metric}: {', '.join(refusal.missing)}" for refusal in evaluation.refused]
+    return Outcome(documents={"strategy": strategy}, notes=notes, stop=stop)
+
+
+def _mark(passed: bool | None) -> str:
+    return {True: "passed", False: "FAILED", None: "n/a"}[passed]
+
+
+def _champion_metrics(trained: ModelSet, promotion: Promotion) -> dict[str, float]:
+    """Figures of the champions, each of its own task only."""
+    metrics = {entry.kind: entry.metrics for entry in trained.models}
+    ranking = {k: v for k, v in metrics[promotion.ranking.champion].items() if k.startswith("ranking.")}
+    return ranking | {k: v for k, v in metrics[promotion.customer.champion].items() if not k.startswith("ranking.")}
+
+
+def publish_reads(day: date, platform: Platform) -> list[Read]:
+    return [
+        *today(("strategy",), day, "evaluate_strategy"),
+        *today(("decisions",), day, "allocate"),
+        *today(("messages",), day, "write_briefs"),
+    ]
+
+
+def publish(run: Run) -> Outcome:
+    """The evaluated strategy, its decisions and messages, as one thing that execution may take."""
+    strategy = run.document("strategy", Strategy)
+    if strategy.status != "evaluated":
+        raise GateFailed(f"strategy of {run.day} is {strategy.status}, not evaluated: it can't be published")
+    names = ("strategy", "decisions", "messages")
+    published = PublishedStrategy(
+        partition=run.day,
+        **{f"{name}_uri": run.inputs[name][-1].folder for name in names},
+        markdown=document.render_markdown(strategy),
+    )
+    return Outcome(documents={"published": published}, notes=[f"published: {run.uri('strategy')}"])

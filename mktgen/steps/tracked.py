@@ -1,0 +1,102 @@
+"""What training leaves in MLflow: a run and versions per model, and the aliases. Idempotent, so done on every run."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import polars as pl
+
+from mktgen import config, models
+from mktgen.documents import ModelEntry, ModelSet, Promotion
+from mktgen.evaluation.classification import churn_reliability
+from mktgen.model_run import Input, ModelRun
+from mktgen.steps.runner import Run
+from mktgen.store import Manifest, sha256
+
+NOT_TRACKED = "MLflow is not configured (MLFLOW_TRACKING_URI): models are on S3 only"
+
+
+def log_models(run: Run, written: dict[str, Manifest]) -> list[str]:
+    """One MLflow run and its registered versions for each model of the training day, once."""
+    uri, store = run.platform.environment.mlflow_uri, run.platform.store
+    if not uri:
+        return [NOT_TRACKED]
+    from mktgen import tracking  # late: mlflow takes seconds to import
+
+    server = tracking.connect(uri)
+    trained = store.read_document(written["model_set"], ModelSet)
+    customers = store.read_table(written["validation_customers"])
+    inputs = _inputs(run)
+    comparison = {entry.kind: entry.metrics for entry in trained.models}
+    made = 0
+    for entry in trained.models:
+        with tempfile.TemporaryDirectory(prefix="mktgen-log-") as place:
+            logged = server.log_model_run(
+                ModelRun(
+                    entry=entry,
+                    tasks=frozenset(models.model_class(entry.kind).tasks),
+                    description=(models.model_class(entry.kind).__doc__ or entry.kind).strip(),
+                    directory=_download(run, entry, Path(place)),
+                    artefact_run=run.inputs["models"][-1].run,
+                    training_partition=run.day,
+                    evaluation_from=trained.evaluation_from,
+                    evaluation_to=trained.evaluation_to,
+                    inputs=inputs,
+                    comparison=comparison,
+                    reliability=_reliability(customers, entry.kind),
+                    git_commit=config.git_commit() or None,
+                    notice=run.platform.source.notice,
+                )
+            )
+        made += logged.created
+    return [f"MLflow: {made} models logged, {len(trained.models) - made} found"]
+
+
+def _download(run: Run, entry: ModelEntry, place: Path) -> Path:
+    for name, body in run.files("models", f"{entry.directory}/").items():
+        path = place / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body)
+    return place / entry.directory
+
+
+def _inputs(run: Run) -> list[Input]:
+    """The order lines that were learned from and judged on: one dataset each, with a digest over its days."""
+    trained = run.document("trained_models", ModelSet)
+    cut = trained.evaluation_from.isoformat()
+    lines = run.inputs["order_lines"]
+    parts = {
+        "training": [manifest for manifest in lines if manifest.partition < cut],
+        "evaluation": [manifest for manifest in lines if manifest.partition >= cut],
+    }
+    root = run.platform.objects.uri("order_lines")
+    return [
+        Input(
+            name=f"order_lines {days[0].partition} to {days[-1].partition}",
+            uri=f"{root}/dt={days[0].partition}..{days[-1].partition}",
+            sha256=sha256("".join(manifest.digest for manifest in days).encode()),
+            context=context,
+            rows=sum(manifest.rows for manifest in days),
+        )
+        for context, days in parts.items()
+        if days
+    ]
+
+
+def _reliability(customers: pl.DataFrame, kind: str) -> pl.DataFrame | None:
+    ours = customers.filter(pl.col("kind") == kind)
+    return churn_reliability(ours, ours.select("customer_id", "purchased_7d", "purchased_28d")) if ours.height else None
+
+
+def move_aliases(run: Run, written: dict[str, Manifest]) -> list[str]:
+    """champion, challenger and rollback as the comparison decided; an older training day moves nothing."""
+    uri = run.platform.environment.mlflow_uri
+    if not uri:
+        return [NOT_TRACKED]
+    from mktgen import tracking  # late: mlflow takes seconds to import
+
+    promotion = run.platform.store.read_document(written["promotion"], Promotion)
+    models_run = run.platform.store.need("models", run.day).run
+    moves = tracking.connect(uri).promote(promotion, models_run)
+    return [f"MLflow {move.name}: {'moved' if move.moved else 'unchanged'} {move.aliases}" for move in moves]

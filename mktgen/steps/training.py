@@ -1,0 +1,215 @@
+"""Train: which training day serves a partition, the data for it, and the process that learns from it."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from mktgen import features
+from mktgen.documents import ModelEntry, ModelSet, RetrainingRequest, TrainingPlan
+from mktgen.errors import TransientError
+from mktgen.features.training import states_at, training_examples, weekly_cuts
+from mktgen.settings import Settings
+from mktgen.steps.data import ONBOARD, days_between
+from mktgen.steps.runner import Outcome, Platform, Read, Run
+from mktgen.strategy import mailings, redemption
+
+CAMPAIGN_TABLES: Final = ("campaigns", "offers", "offer_items", "exposures", "responses")
+REDEMPTION: Final = "redemption"
+JOB_TABLES: Final = ("events", "examples", "items")
+_PR_SET_PDEATHSIG: Final = 1
+
+
+# -- which training day -----------------------------------------------------------------------------------------------
+def scheduled_training(day: date, settings: Settings) -> date:
+    """The last scheduled training day on or before `day`."""
+    return day - timedelta(days=(day.weekday() - settings.models.retrain_weekday) % 7)
+
+
+def plan_reads(day: date, platform: Platform) -> list[Read]:
+    settings = platform.settings
+    last = day - timedelta(days=settings.models.request_takes_effect_after_days)
+    since = scheduled_training(day, settings)
+    asked = [found for found in platform.store.partitions("retraining_request") if since <= found <= last]
+    return [Read("retraining_request", tuple(asked), required=False)]
+
+
+def train_due(run: Run) -> Outcome:
+    """The scheduled training day, or the day after the newest request since then that has taken effect."""
+    settings, store = run.settings, run.platform.store
+    training, reason = scheduled_training(run.day, settings), "weekly schedule"
+    for manifest in run.inputs["retraining_request"]:
+        request = store.read_document(manifest, RetrainingRequest)
+        if request.requested:
+            training = request.partition + timedelta(days=1)
+            reason = f"retraining request of {request.partition}: {'; '.join(request.reasons)}"
+    plan = TrainingPlan(
+        partition=run.day,
+        training_partition=training,
+        evaluation_from=cut_of(training, settings),
+        evaluation_to=training - timedelta(days=1),
+        reason=reason,
+    )
+    note = (
+        f"training day {training} ({reason}); learns before {plan.evaluation_from}, judged until {plan.evaluation_to}"
+    )
+    return Outcome(documents={"training_plan": plan}, notes=[note])
+
+
+def cut_of(training: date, settings: Settings) -> date:
+    return training - timedelta(days=settings.models.evaluation_days)
+
+
+def training_day(day: date, platform: Platform) -> date:
+    """The training day of a partition, as `train_due` planned it."""
+    manifest = platform.store.need("training_plan", day)
+    return platform.store.read_document(manifest, TrainingPlan).training_partition
+
+
+# -- learning -----------------------------------------------------------------------------------------------------------
+def train_reads(training: date, platform: Platform) -> list[Read]:
+    first, last = platform.source.first_day, training - timedelta(days=1)
+    return [Read("order_lines", days_between(first, last), True, ONBOARD), *campaign_reads(last, platform)]
+
+
+def campaign_reads(last: date, platform: Platform) -> list[Read]:
+    """Everything known of campaigns up to a day."""
+    reads = []
+    for name in CAMPAIGN_TABLES:
+        days = tuple(day for day in platform.store.partitions(name) if day <= last)
+        reads.append(Read(name, days, required=False))
+    return reads
+
+
+def train(run: Run) -> Outcome:
+    """All kinds of the behaviour experiment and the redemption model, for one training day."""
+    settings = run.settings
+    cut, lines = cut_of(run.day, settings), run.table("order_lines")
+    with tempfile.TemporaryDirectory(prefix="mktgen-train-") as place:
+        job = Path(place)
+        _write_job(job, run, lines, cut)
+        _run_worker(job, run.platform.environment.train_processes)
+        files = {
+            str(path.relative_to(job / "models")): path.read_bytes()
+            for path in sorted((job / "models").rglob("*"))
+            if path.is_file()
+        }
+        entries = [
+            ModelEntry.model_validate_json(path.read_bytes()) for path in sorted((job / "entries").glob("*.json"))
+        ]
+    model, held_out = _fit_redemption(run, lines)
+    files[f"{REDEMPTION}/model.json"] = model.to_bytes()
+    trained = ModelSet(
+        training_partition=run.day, evaluation_from=cut, evaluation_to=run.day - timedelta(days=1), models=entries
+    )
+    notes = [f"{entry.kind}: {len(entry.files)} files" for entry in entries] + [f"redemption: {model.note}"]
+    return Outcome(
+        tables={"redemption_holdout": held_out},
+        documents={"trained_models": trained},
+        files={"models": files},
+        notes=notes,
+    )
+
+
+def clear_checkpoints(run: Run, written: object) -> list[str]:
+    """A finished training needs its checkpoints no more."""
+    objects = run.platform.objects
+    for key in objects.keys(checkpoint_prefix(run.run_id)):
+        objects.delete(key)
+    return []
+
+
+def checkpoint_prefix(run_id: str) -> str:
+    return f"_checkpoints/{run_id}/"
+
+
+def _write_job(job: Path, run: Run, lines: pl.DataFrame, cut: date) -> None:
+    settings, first = run.settings, run.platform.source.first_day
+    known = lines.filter(pl.col("business_date") < cut)
+    cuts = weekly_cuts(cut, settings.models.train_cuts, first)
+    state = features.fold(features.empty_state(), known, cut - timedelta(days=1), settings.features)
+    tables = {
+        "events": features.history_events(known),
+        "examples": training_examples(known, cuts, settings.features),
+        "items": features.item_features(state, cut),
+    }
+    for name, frame in tables.items():
+        frame.write_parquet(job / f"{name}.parquet")
+    body = {
+        "cut": cut.isoformat(),
+        "seed": settings.seed,
+        "checkpoints": checkpoint_prefix(run.run_id),
+        "models": settings.models.model_dump(mode="json"),
+    }
+    (job / "job.json").write_text(json.dumps(body, sort_keys=True))
+
+
+def _run_worker(job: Path, processes: int) -> None:
+    """Learn in a process of its own: it can be killed, run out of memory or hold a GPU without touching this one."""
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}",
+        "-m", "mktgen.steps.train_worker", "--job", str(job),
+    ]  # fmt: skip
+    with _child(command) as process:
+        assert process.stdout is not None
+        last = ""
+        for line in process.stdout:
+            last = line.rstrip() or last
+            print(line, end="", flush=True)
+        status = process.wait()
+    if status != 0:
+        raise TransientError(
+            f"the training process ended with status {status} (last line: {last}); it resumes when run again"
+        )
+
+
+@contextmanager
+def _child(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """A subprocess that never outlives this one: killed with it by the kernel, or by us when we leave early."""
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1, preexec_fn=die_with_parent,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def die_with_parent() -> None:
+    """Ask Linux to kill this process when its parent dies; elsewhere there is no such call, and an orphan ends by itself."""
+    if sys.platform == "linux":
+        ctypes.CDLL("libc.so.6", use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _fit_redemption(run: Run, lines: pl.DataFrame) -> tuple[redemption.RedemptionModel, pl.DataFrame]:
+    settings = run.settings
+    frames = {name: run.table(name) for name in CAMPAIGN_TABLES}
+    mature = mailings.campaigns_to_learn_from(frames["exposures"], frames["campaigns"], run.day)
+    starts = sorted({start for start in mature["start_date"] if start > run.platform.source.first_day})
+    parts = [
+        features.customer_features(state, start).with_columns(pl.lit(start).alias("started_on"))
+        for start, state in states_at(lines, starts, settings.features)
+    ]
+    empty = features.customer_features(features.empty_state(), run.day).with_columns(
+        pl.lit(run.day).alias("started_on")
+    )
+    examples = mailings.redemption_examples(
+        frames["exposures"], frames["campaigns"], frames["responses"], frames["offers"], frames["offer_items"],
+        lines.filter("merchandise"), pl.concat([empty, *parts]), run.day,
+    )  # fmt: skip
+    return redemption.fit_redemption(examples, run.day, settings.seed)
