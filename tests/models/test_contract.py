@@ -22,7 +22,7 @@ K = 5
 SETTINGS = ModelSettings(
     threads=1,
     checkpoint_every=5,
-    transformer=TransformerSettings(width=16, events=32, epochs=1, batch_customers=16, negatives=16, min_item_lines=3),
+    transformer=TransformerSettings(width=16, events=32, epochs=1, batch_customers=16, min_item_lines=3),
 )
 
 
