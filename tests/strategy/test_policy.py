@@ -1,0 +1,180 @@
+"""The policy's promises: propensities that are true, a budget that holds for every draw, a hold-out left alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+from scipy.stats import chisquare
+
+from mktgen.contracts import OFFER_SCORES
+from mktgen.errors import PermanentError
+from mktgen.settings import StrategySettings
+from mktgen.strategy.allocation import allocate
+from mktgen.strategy.policy import (
+    NO_CONTACT,
+    PolicyResult,
+    Versions,
+    decide,
+    draw,
+    eligible_candidates,
+    is_held_out,
+    plan_exploration,
+)
+
+DAY = date(2017, 10, 1)
+VERSIONS = Versions(model="m1", config="c1")
+NOBODY = pl.DataFrame(schema={"customer_id": pl.String, "contacts": pl.Int64})
+
+
+def customers(number: int) -> pl.DataFrame:
+    schema = {"customer_id": pl.String, "segment_id": pl.String}
+    return pl.DataFrame({"customer_id": [f"c{n:04d}" for n in range(number)], "segment_id": ["s01"] * number}, schema)
+
+
+def candidates(number: int, seed: int = 0) -> pl.DataFrame:
+    rng = np.random.default_rng(seed)
+    rows = []
+    for n in range(number):
+        for offer in range(int(rng.integers(0, 4))):
+            p = float(rng.uniform(0, 0.3))
+            cost = int(rng.integers(50, 200))
+            rows.append((f"c{n:04d}", "14", f"14:{offer}", "i01", 0.1, p, p / 2, min(1, 2 * p), cost, 650 * p - 40))
+    return pl.DataFrame(rows, schema=OFFER_SCORES.columns, orient="row")
+
+
+def run(number: int, seed: int = 1, partition: date = DAY, **changes: object) -> PolicyResult:
+    chosen = StrategySettings(**changes)  # type: ignore[arg-type]
+    return decide(candidates(number), customers(number), chosen, partition, seed, VERSIONS, "key", NOBODY)
+
+
+def test_every_customer_has_one_decision_with_propensities_that_sum_to_one() -> None:
+    decisions = run(300).decisions
+    assert decisions["customer_id"].to_list() == customers(300)["customer_id"].to_list()
+    for row in decisions.iter_rows(named=True):
+        assert row["action_set"][0] == NO_CONTACT
+        assert sum(row["action_propensities"]) == pytest.approx(1)
+        assert row["propensity"] == row["action_propensities"][row["action_set"].index(row["action"])]
+        assert min(row["action_propensities"]) >= 0.02 - 1e-12 or len(row["action_set"]) == 1
+
+
+def test_drawn_frequencies_match_the_propensities() -> None:
+    """Chi-square over many seeds, per customer with three offers; Bonferroni over the customers."""
+    seeds, watched = 1_500, Counter[tuple[str, str]]()
+    chosen = StrategySettings(propensity_floor=0.1, budget_minor=4_000)
+    everyone, offered = customers(24), candidates(24)
+    eligible = eligible_candidates(offered, everyone, chosen, "key", NOBODY)
+    exploration = plan_exploration(eligible, chosen)
+    assignments, _ = allocate(eligible, chosen.budget_minor - exploration.reserve_minor)
+    assert 0 < exploration.explorers < exploration.eligible
+    for seed in range(seeds):
+        drawn = draw(assignments, eligible, everyone, chosen, DAY, seed, VERSIONS, "key", exploration)
+        watched.update(zip(drawn["customer_id"], drawn["action"], strict=True))
+    tested = 0
+    for row in drawn.iter_rows(named=True):
+        if len(row["action_set"]) > 1:
+            observed = [watched[(row["customer_id"], action)] for action in row["action_set"]]
+            expected = [seeds * p for p in row["action_propensities"]]
+            assert chisquare(observed, expected).pvalue > 0.001 / 24
+            tested += 1
+    assert tested >= 10
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    number=st.integers(0, 60),
+    budget=st.integers(0, 20_000),
+    seed=st.integers(0, 10_000),
+    floor=st.sampled_from([0.01, 0.02, 0.1, 0.4]),
+)
+def test_no_draw_overspends(number: int, budget: int, seed: int, floor: float) -> None:
+    result = run(number, seed, budget_minor=budget, propensity_floor=floor)
+    assert result.decisions["cost_minor"].sum() <= result.allocation.worst_case_cost_minor <= budget
+    explored = int(result.decisions["explored"].sum())
+    assert explored == result.exploration.explorers
+    if result.exploration.floor < floor:
+        assert result.notes
+
+
+def test_the_hold_out_is_stable_and_never_contacted() -> None:
+    today, tomorrow = run(1_000), run(1_000, seed=9, partition=DAY + timedelta(days=1))
+    assert today.decisions["holdout"].equals(tomorrow.decisions["holdout"])
+    held = today.decisions.filter("holdout")
+    assert set(held["action"]) == {NO_CONTACT}
+    assert set(held["propensity"]) == {1.0}
+    assert 60 < held.height < 140
+    other_key = [is_held_out(c, 0.1, "other") for c in today.decisions["customer_id"]]
+    assert other_key != today.decisions["holdout"].to_list()
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (0.5, 5_000), (0.1, 1_000)])
+def test_the_hold_out_has_its_share(share: float, expected: int) -> None:
+    held = sum(is_held_out(f"customer-{n}", share, "key") for n in range(10_000))
+    assert abs(held - expected) <= 4 * (10_000 * share * (1 - share)) ** 0.5
+
+
+def test_customers_at_the_contact_cap_are_left_alone() -> None:
+    everyone = customers(200)
+    recent = everyone.head(50).select("customer_id", pl.lit(1, dtype=pl.Int64).alias("contacts"))
+    chosen = StrategySettings()
+    decisions = decide(candidates(200), everyone, chosen, DAY, 1, VERSIONS, "key", recent).decisions
+    capped = decisions.join(recent, on="customer_id", how="semi")
+    assert set(capped["action"]) == {NO_CONTACT}
+    assert capped["action_set"].list.len().unique().to_list() == [1]
+
+
+def test_reruns_are_equal_and_the_order_of_rows_does_not_matter() -> None:
+    chosen = StrategySettings()
+    shuffled = candidates(200).sample(fraction=1.0, shuffle=True, seed=5)
+    first = run(200).decisions
+    second = decide(shuffled, customers(200)[::-1], chosen, DAY, 1, VERSIONS, "key", NOBODY).decisions
+    assert_frame_equal(first, second)
+    assert not first["decision_id"].equals(run(200, partition=DAY + timedelta(days=1)).decisions["decision_id"])
+
+
+def test_a_tiny_budget_turns_exploration_off_and_says_so() -> None:
+    result = run(100, budget_minor=60)
+    assert result.exploration.explorers == 0
+    assert "exploration is off" in result.notes[0]
+    assert result.decisions["cost_minor"].sum() <= 60
+
+
+def test_nobody_to_contact_is_a_valid_day() -> None:
+    result = decide(OFFER_SCORES.empty(), customers(20), StrategySettings(), DAY, 1, VERSIONS, "key", NOBODY)
+    assert result.allocation.contacts == 0
+    assert set(result.decisions["action"]) == {NO_CONTACT}
+
+
+def test_further_items_follow_the_item_of_the_offer() -> None:
+    recommended = pl.DataFrame(
+        {"customer_id": ["c0001"] * 3, "item_id": ["i05", "i01", "i06"], "seen": [True, True, False], "rank": [1, 2, 1]}
+    )
+    offered = candidates(40).filter(pl.col("customer_id") == "c0001")
+    chosen = StrategySettings(holdout_share=0, items_per_message=3)
+    result = decide(
+        offered.with_columns(pl.lit(500.0).alias("value_minor")),
+        customers(40),
+        chosen,
+        DAY,
+        3,
+        VERSIONS,
+        "key",
+        NOBODY,
+        recommended,
+    )
+    sent = result.decisions.filter(pl.col("action") != NO_CONTACT)
+    assert all(ids == ["i01", "i05", "i06"] for ids in sent["item_ids"].to_list())
+
+
+def test_an_assignment_without_a_candidate_is_refused() -> None:
+    offered = candidates(20)
+    chosen = StrategySettings()
+    wrong = offered.head(1).with_columns(pl.lit("99:9").alias("offer_id"))
+    with pytest.raises(PermanentError, match="no such candidate"):
+        draw(wrong, offered, customers(20), chosen, DAY, 1, VERSIONS, "key", plan_exploration(offered, chosen))
