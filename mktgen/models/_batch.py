@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -57,7 +57,7 @@ class Batch:
         if device.type == "cpu":
             return self
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        moved = {n: v.to(device) if isinstance(v, Tensor) else v for n, v in values.items()}
+        moved: dict[str, Any] = {n: v.to(device) if isinstance(v, Tensor) else v for n, v in values.items()}
         return type(self)(**moved)
 
 
@@ -145,7 +145,8 @@ def collate(scene: Scene, chosen: Ints) -> Batch:
 
 
 def _scaled(lines: Floats) -> Floats:
-    return np.log(lines + np.float32(0.5))
+    logs: Floats = np.log(lines + np.float32(0.5))
+    return logs
 
 
 def _elapsed(scene: Scene, state: Ints) -> Tensor:

@@ -173,7 +173,8 @@ class BehaviourNetwork(nn.Module):
         """`state`: [states, width]."""
         table = self.item.weight[1:] + self.category(batch.item_category)  # [items, width], tied with the input
         generate = self.generate_query(state) @ table.T
-        generate = generate.float() + self.item_bias.weight[1:, 0] + self.popularity * batch.popularity[batch.moment]
+        offset = self.item_bias.weight[1:, 0] + self.popularity * batch.popularity  # [moments, items]
+        generate = generate.float() + functional.embedding(batch.moment, offset)
         chosen = batch.candidate_state
         rare_table = self.category(batch.candidate_category)
         own = self.item(batch.candidate_item) + rare_table

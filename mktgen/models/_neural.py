@@ -20,7 +20,7 @@ from mktgen.models._checkpoint import WEIGHTS, weights_of
 from mktgen.models._events import Floats, Ints, day_number, encode_events
 from mktgen.models._network import Architecture, BehaviourNetwork
 from mktgen.models._normalise import FEATURES, Normalisation
-from mktgen.models._processes import Processes, processes, reproducible
+from mktgen.models._processes import processes, reproducible
 from mktgen.models._scoring import Scorer
 from mktgen.models._states import training_states, windows
 from mktgen.models._trainer import Plan, Trainer
@@ -49,35 +49,40 @@ class NeuralModel(VectorModel):
         Raises PermanentError where there are no events to learn from.
         """
         recipe = self.recipe(settings)
+        vocabulary = Vocabulary.learn(data.items, recipe.min_item_lines)
+        normalisation = Normalisation.learn(data.examples)
+        scene = training_scene(data, vocabulary, recipe, normalisation)
+        shape = Architecture(
+            self.encoder, recipe.width, vocabulary.size, vocabulary.categories.height, len(FEATURES), recipe.dropout
+        )
         with processes() as group, reproducible(settings.threads):
-            vocabulary = Vocabulary.learn(data.items, recipe.min_item_lines)
-            normalisation = Normalisation.learn(data.examples)
-            scene = training_scene(data, vocabulary, recipe, normalisation)
-            shape = Architecture(
-                self.encoder, recipe.width, vocabulary.size, vocabulary.categories.height, len(FEATURES), recipe.dropout
-            )
             torch.manual_seed(session.seed)
             network = BehaviourNetwork(shape)
-            plan = Plan(
-                recipe.epochs, recipe.batch_customers, recipe.learning_rate, recipe.weight_decay, recipe.purchase_weight,
-                settings.checkpoint_every, _identity(scene, shape, recipe, session.seed, settings.threads, group.size),
-            )  # fmt: skip
+            identity = _identity(scene, shape, recipe, [session.seed, settings.threads, group.size])
+            plan = Plan.of(recipe, settings.checkpoint_every, identity)
             progress = Trainer(network, scene, plan, session, group).run()
-            device = group.device
-        base = data.examples.select(pl.col("purchased_7d", "purchased_28d").mean()).row(0)
-        self._scorer = Scorer(
-            network.cpu().eval(), shape, vocabulary, normalisation, (float(base[0]), float(base[1])),
-            recipe.events, recipe.memory_events, settings.threads,
-        )  # fmt: skip
-        report = FitReport(parameters={**_flat(asdict(shape)), **_flat(recipe.model_dump()), **_facts(network, group)})
-        report.parameters |= {"threads": settings.threads, "device": device.type, "seed": session.seed}
-        report.curves = progress.curves
-        report.metrics = {
-            "states": float(scene.states.customer.size),
-            "windows": float(scene.windows.count),
-            "examples": float(data.examples.height),
-        } | {f"final_{name}": values[-1] for name, values in progress.curves.items() if values}
-        return report
+        rates = data.examples.select(pl.col("purchased_7d", "purchased_28d").mean()).row(0)
+        sizes = (recipe.events, recipe.memory_events, settings.threads)
+        self._scorer = Scorer(network.cpu().eval(), shape, vocabulary, normalisation, (rates[0], rates[1]), *sizes)
+        facts = {
+            **asdict(shape),
+            **recipe.model_dump(),
+            "weights": sum(value.numel() for value in network.parameters()),
+            "layers": shape.layers,
+            "heads": shape.heads,
+            "threads": settings.threads,
+            "processes": group.size,
+            "seed": session.seed,
+            "device": group.device.type,
+            "dtype": "bfloat16" if group.device.type == "cuda" else "float32",
+        }
+        counts = {
+            "states": scene.states.customer.size,
+            "windows": scene.windows.count,
+            "examples": data.examples.height,
+        }
+        final = {f"final_{name}": values[-1] for name, values in progress.curves.items()}
+        return FitReport(facts, progress.curves, {**{name: float(n) for name, n in counts.items()}, **final})
 
     def rank(self, history: History, customers: list[str], k: int) -> pl.DataFrame:
         return self._trained.rank(history, customers, k)
@@ -118,10 +123,10 @@ class NeuralModel(VectorModel):
         network = BehaviourNetwork(shape)
         network.load_state_dict(load_file(str(directory / WEIGHTS)))
         model = cls()
-        model._scorer = Scorer(
-            network.eval(), shape, Vocabulary.load(directory), Normalisation.from_json(body["normalisation"]), tuple(body["base_rates"]),
-            body["events"], body["memory_events"], body["threads"],
-        )  # fmt: skip
+        sizes = (body["events"], body["memory_events"], body["threads"])
+        week, month = body["base_rates"]
+        normalisation = Normalisation.from_json(body["normalisation"])
+        model._scorer = Scorer(network.eval(), shape, Vocabulary.load(directory), normalisation, (week, month), *sizes)
         return model
 
 
@@ -153,18 +158,11 @@ def training_scene(
     )
 
 
-def _identity(
-    scene: Scene, shape: Architecture, recipe: TransformerSettings, seed: int, threads: int, size: int
-) -> str:
-    """Digest of all that decides the result of a training."""
+def _identity(scene: Scene, shape: Architecture, recipe: TransformerSettings, run: list[int]) -> str:
+    """Digest of all that decides the result of a training; `run`: seed, threads and processes."""
     log = scene.log
     digest = hashlib.sha256()
-    facts = {
-        "shape": asdict(shape),
-        "recipe": recipe.model_dump(),
-        "run": [seed, threads, size],
-        "torch": torch.__version__,
-    }
+    facts = {"shape": asdict(shape), "recipe": recipe.model_dump(), "run": run, "torch": torch.__version__}
     digest.update(json.dumps(facts, sort_keys=True).encode())
     arrays: list[Ints | Floats] = [
         log.first, log.day, log.code, log.price, log.gap, log.promoted, log.code_item, log.code_category,
@@ -173,21 +171,3 @@ def _identity(
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
-
-
-def _flat(values: dict[str, Any]) -> dict[str, float | int | str | bool]:
-    return {name: value for name, value in values.items() if isinstance(value, float | int | str | bool)}
-
-
-def _facts(network: BehaviourNetwork, group: Processes) -> dict[str, float | int | str | bool]:
-    return {
-        "weights": sum(value.numel() for value in network.parameters()),
-        "layers": network_layers(network),
-        "dtype": "bfloat16" if group.device.type == "cuda" else "float32",
-        "processes": group.size,
-    }
-
-
-def network_layers(network: BehaviourNetwork) -> int:
-    blocks = getattr(network.encoder, "blocks", None)
-    return len(blocks) if blocks is not None else 1

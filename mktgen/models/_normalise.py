@@ -51,4 +51,5 @@ class Normalisation:
 
 def _logs(frame: pl.DataFrame) -> NDArray[np.float64]:
     values = frame.select(pl.col(FEATURES).fill_null(0.0).fill_nan(0.0)).to_numpy().astype(np.float64)
-    return np.sign(values) * np.log1p(np.abs(values))
+    logs: NDArray[np.float64] = np.sign(values) * np.log1p(np.abs(values))
+    return logs

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Final
+from typing import Final, Self
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from mktgen.models._network import BehaviourNetwork, purchase_loss, rank_loss
 from mktgen.models._processes import Processes
 from mktgen.models._states import batches
 from mktgen.models.base import Checkpoints, Session
+from mktgen.settings import TransformerSettings
 
 _WARM_UP: Final = 0.05  # share of the steps in which the learning rate rises
 _CLIP: Final = 1.0
@@ -35,6 +36,18 @@ class Plan:
     purchase_weight: float
     checkpoint_every: int
     identity: str
+
+    @classmethod
+    def of(cls, recipe: TransformerSettings, checkpoint_every: int, identity: str) -> Self:
+        return cls(
+            epochs=recipe.epochs,
+            batch_windows=recipe.batch_customers,
+            learning_rate=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            purchase_weight=recipe.purchase_weight,
+            checkpoint_every=checkpoint_every,
+            identity=identity,
+        )
 
 
 class Trainer:
@@ -115,7 +128,7 @@ class Trainer:
         # DDP averages over processes; each loss is a mean over the states of all of them.
         loss = self.group.size * (ranking / ranked + plan.purchase_weight * purchase / labelled)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), _CLIP)
         self.optimiser.step()
         values = {"ranked": facts[0], "labelled": facts[1], "events": facts[2], "ranking": facts[3]}

@@ -20,7 +20,7 @@ _CATEGORIES_FILE: Final = "categories.parquet"
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """items: item_id, category (String), sorted by item_id; row i is token i + 1. categories: category, row j is token j + 1."""
+    """items: item_id, category (String), sorted by item_id; row i is token i + 1. categories: the same for `category`."""
 
     items: pl.DataFrame
     categories: pl.DataFrame
