@@ -180,13 +180,21 @@ def sample_ratio(decisions: pl.DataFrame, settings: StrategySettings, evaluation
 
 
 def _action_rows(decisions: pl.DataFrame) -> pl.DataFrame:
-    """One row per action of a decision: customer_id, decision_id, action, p, actions (size of the set), drawn."""
-    return decisions.select(
-        "customer_id",
-        "decision_id",
-        "propensity",
-        pl.col("action").alias("drawn"),
-        pl.col("action_set").list.len().cast(pl.Int64).alias("actions"),
-        pl.col("action_set").alias("action"),
-        pl.col("action_propensities").alias("p"),
-    ).explode("action", "p")
+    """One row per action of a decision: customer_id, decision_id, action, p, actions (size of the set), drawn.
+
+    Sets whose propensities don't line up with their actions have no rows; the gate `propensities` counts them.
+    """
+    aligned = pl.col("action_set").list.len() == pl.col("action_propensities").list.len()
+    return (
+        decisions.filter(aligned & (pl.col("action_set").list.len() > 0))
+        .select(
+            "customer_id",
+            "decision_id",
+            "propensity",
+            pl.col("action").alias("drawn"),
+            pl.col("action_set").list.len().cast(pl.Int64).alias("actions"),
+            pl.col("action_set").alias("action"),
+            pl.col("action_propensities").alias("p"),
+        )
+        .explode("action", "p")
+    )

@@ -1,0 +1,71 @@
+"""The strategy document adds up to the decisions it describes."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from mktgen.documents import Strategy
+from mktgen.strategy.document import SourceNote, StrategyInputs, build_strategy, render_markdown
+from tests.support.campaign_world import PARTITION
+from tests.support.strategy_day import SETTINGS, make_day
+
+
+def test_campaigns_add_up_to_the_decisions() -> None:
+    day = make_day()
+    strategy, sent = day.strategy, day.decisions.filter(pl.col("offer_id").is_not_null())
+    assert strategy.contacted == sum(campaign.customers for campaign in strategy.campaigns) == sent.height > 0
+    assert strategy.customers == len(day.world.customers) == sum(strategy.segments.values())
+    assert sum(c.worst_case_cost_minor for c in strategy.campaigns) == sent["cost_minor"].sum()
+    for campaign in strategy.campaigns:
+        own = sent.filter(pl.col("campaign_id") == campaign.campaign_id)
+        expected = campaign.expected_redemptions
+        assert expected is not None
+        assert expected.value == pytest.approx(own["p_redeem"].sum())
+        assert 0 <= expected.low <= expected.value <= expected.high <= own.height
+        value = campaign.expected_value_minor
+        assert value is not None
+        assert value.value == pytest.approx(own["expected_value_minor"].sum())
+        assert value.low <= value.value <= value.high
+        assert set(campaign.copy_example) == {"en", "zh"}
+        assert campaign.send_at_local == "2017-10-02 10:00"
+        assert campaign.reasons
+
+
+def test_the_document_is_stable_bytes_and_reads_back() -> None:
+    strategy = make_day().strategy
+    assert Strategy.model_validate_json(strategy.to_bytes()) == strategy
+    make_day.cache_clear()
+    assert make_day().strategy.to_bytes() == strategy.to_bytes()
+
+
+def test_markdown_says_what_a_person_must_know() -> None:
+    strategy = make_day().strategy
+    text = render_markdown(strategy)
+    assert "ASSUMED" in text
+    assert "NOT incremental" in text
+    assert strategy.source_notice in text
+    for campaign in strategy.campaigns:
+        assert campaign.name["en"] in text
+        assert campaign.audience["zh"] in text
+
+
+def test_a_day_without_contacts_is_a_document_too() -> None:
+    day = make_day()
+    nobody = day.decisions.filter(pl.col("offer_id").is_null())
+    inputs = StrategyInputs(
+        PARTITION,
+        SourceNote("test_shop", "made up"),
+        nobody,
+        day.scores.head(0),
+        day.segments,
+        day.world.campaigns,
+        day.world.offers,
+        day.world.items,
+        day.strategy.allocation,
+        {},
+        {},
+    )
+    strategy = build_strategy(inputs, SETTINGS)
+    assert (strategy.contacted, strategy.campaigns) == (0, [])
+    assert "Nobody is contacted" in render_markdown(strategy)
