@@ -65,6 +65,7 @@ class Airflow:
     """A logged-in client. Calls are repeated while the API server is restarting or its database is locked."""
 
     def __init__(self, url: str, login: str, password: str) -> None:
+        self.url = url
         self._client = httpx.Client(base_url=url, timeout=60)
         self._login = {"username": login, "password": password}
 
@@ -188,7 +189,8 @@ class Airflow:
         )
         entries = answer.get("content", [])
         texts = [entry if isinstance(entry, str) else _log_text(entry) for entry in entries]
-        return [line for text in texts for line in text.splitlines() if line.strip()][-lines:]
+        # Lines that begin with :: fold the log in the UI.
+        return [line for text in texts for line in text.splitlines() if line.strip() and line[:2] != "::"][-lines:]
 
     # -- approvals ----------------------------------------------------------------------------------------------------
     def questions(self, dag_id: str) -> list[Question]:

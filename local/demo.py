@@ -24,6 +24,7 @@ SHOP_TIMEZONE = ZoneInfo("America/New_York")
 ONBOARDING = {"source": "complete_journey", "from": "2017-01-01", "to": "2017-09-30"}
 FIRST, LAST = date(2017, 10, 1), date(2017, 10, 3)
 DAYS = tuple(FIRST + timedelta(days=n) for n in range((LAST - FIRST).days + 1))
+LOOP = "marketing_loop"
 FOLLOWERS = ("marketing_execution", "marketing_feedback")
 POLL_S = 1.0
 STALLED_S = 30 * 60  # longer than any step, training included
@@ -58,7 +59,7 @@ class Watch:
                     )
         for run in runs:
             if run.state == "failed":
-                raise Problem(explain_failure(self.airflow, run))
+                raise explain_failure(self.airflow, run)
         self.terminal.going(", ".join(running) or "Airflow is scheduling")
         if time.monotonic() - self.changed_at > STALLED_S:
             raise Problem(f"Nothing has ended for {STALLED_S // 60} minutes ({', '.join(running) or 'nothing runs'}).")
@@ -87,18 +88,16 @@ def title(run: Run) -> str:
     return f"{run.partition} {run.dag_id.removeprefix('marketing_')}".strip()
 
 
-def explain_failure(airflow: Airflow, run: Run) -> str:
+def explain_failure(airflow: Airflow, run: Run) -> Problem:
     """Which task failed, the last lines of its log, where to look."""
     failed = [task for task in airflow.tasks(run) if task.state == "failed"]
+    page = f"{airflow.url}/dags/{run.dag_id}/runs/{run.run_id}"
     if not failed:
-        return f"The run {run.run_id} of {run.dag_id} failed without a failed task: see it in Airflow."
+        return Problem(f"{title(run)} failed without a failed task: see {page}")
     task = failed[0]
-    lines = "\n".join(f"    {line[:200]}" for line in airflow.log_tail(task))
-    return f"{task.task_id} of {title(run)} failed after {task.tries} tries. Its log ends with:\n{lines}"
-
-
-def where(instance: Parts, run: Run, task_id: str = "") -> str:
-    return f"{instance.airflow_url}/dags/{run.dag_id}/runs/{run.run_id}" + (f"/tasks/{task_id}" if task_id else "")
+    lines = tuple(f"    {line[:200]}" for line in airflow.log_tail(task))
+    tries = "1 try" if task.tries == 1 else f"{task.tries} tries"
+    return Problem(f"task {task.task_id} of {title(run)} failed after {tries}: see {page}/tasks/{task.task_id}", lines)
 
 
 def latest_by_day(runs: Sequence[Run]) -> dict[date, Run]:
@@ -130,23 +129,24 @@ def bring_in_history(airflow: Airflow, watch: Watch) -> Run:
 
 def run_days(airflow: Airflow, watch: Watch) -> dict[date, Run]:
     """A finished, green run of the loop for each day, by one backfill where any is missing or failed."""
-    runs = latest_by_day(airflow.runs("marketing_loop"))
-    watch.already_seen([run for run in runs.values() if run.state == "success"])
+    runs = latest_by_day(airflow.runs(LOOP))
     failed = [day for day, run in runs.items() if run.state == "failed"]
     if failed or set(runs) != set(DAYS):
-        watch.terminal.line(f"Backfill of marketing_loop: {FIRST} to {LAST}")
-        airflow.backfill("marketing_loop", FIRST, LAST, SHOP_TIMEZONE, "failed" if failed else "none")
+        watch.terminal.line(f"Backfill of {LOOP}: {FIRST} to {LAST}")
+        watch.changed_at = time.monotonic()
+        airflow.backfill(LOOP, FIRST, LAST, SHOP_TIMEZONE, "failed" if failed else "none")
         replaced = {run.run_id for day, run in runs.items() if day in failed}
         deadline = time.monotonic() + FOLLOWER_APPEARS_S
         while set(runs) != set(DAYS) or any(r.run_id in replaced and r.state == "failed" for r in runs.values()):
             if time.monotonic() > deadline:
                 raise Problem("Airflow accepted the backfill but created no run for some of its days: see its log.")
             time.sleep(POLL_S)
-            runs = latest_by_day(airflow.runs("marketing_loop"))
+            runs = latest_by_day(airflow.runs(LOOP))
     while True:
-        runs = latest_by_day(airflow.runs("marketing_loop"))
+        runs = latest_by_day(airflow.runs(LOOP))
         watch.look([*runs.values(), *(run for dag in FOLLOWERS for run in latest_by_day(airflow.runs(dag)).values())])
         if all(run.state == "success" for run in runs.values()):
+            watch.terminal.done(f"{FIRST} to {LAST}: {len(runs)} days decided")
             return runs
         time.sleep(POLL_S)
 
@@ -187,9 +187,9 @@ def _open_question(airflow: Airflow, run: Run | None) -> Question | None:
 def play(instance: Parts, terminal: Terminal, approve: bool) -> summary.Facts:
     with Airflow.connect(instance) as airflow:
         watch = Watch(airflow, terminal)
+        watch.already_seen([run for dag in (LOOP, *FOLLOWERS) for run in latest_by_day(airflow.runs(dag)).values()])
         bring_in_history(airflow, watch)
         run_days(airflow, watch)
-        watch.already_seen([run for dag in FOLLOWERS for run in latest_by_day(airflow.runs(dag)).values()])
         answer_and_follow(airflow, watch, approve)
         terminal.going("reading the results")
         return facts.gather(instance, airflow, DAYS, terminal.elapsed)
@@ -202,6 +202,8 @@ def main() -> int:
         instance = up.start(terminal=terminal)
         found = play(instance, terminal, approve)
     except Problem as problem:
+        for line in problem.details:
+            terminal.line(line)
         terminal.line(f"make demo stopped after {clock(terminal.elapsed)}: {problem}")
         return 1
     except KeyboardInterrupt:

@@ -11,7 +11,8 @@ import sys
 import tempfile
 import time
 import xmlrpc.client
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -107,7 +108,8 @@ def render_program(program: Program, parts: Parts) -> str:
         "stopasgroup": "true",
         "killasgroup": "true",
         "redirect_stderr": "true",
-        "stdout_logfile": str(parts.logs / f"{program.name}.log").replace("%", "%%"),
+        # supervisor 4.3 expands this one value twice.
+        "stdout_logfile": str(parts.logs / f"{program.name}.log").replace("%", "%%%%"),
         "stdout_logfile_maxbytes": "20MB",
         "stdout_logfile_backups": 2,
     }
@@ -139,23 +141,27 @@ def prepare(parts: Parts, chosen: Sequence[Program] | None = None) -> None:
 
 
 # -- the running supervisord ------------------------------------------------------------------------------------------
-def remote(parts: Parts) -> Any:
-    """supervisord's XML-RPC interface over its socket."""
+@contextmanager
+def remote(parts: Parts) -> Iterator[Any]:
+    """supervisord's XML-RPC interface over its socket, closed in the end."""
     transport = SupervisorTransport(None, None, serverurl=f"unix://{socket_path(parts)}")
-    return xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport).supervisor
+    with xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport) as server:
+        yield server.supervisor
 
 
 def is_running(parts: Parts) -> bool:
     """Whether this instance's supervisord answers. A stale socket or pid file of a crashed machine does not."""
     try:
-        return str(remote(parts).getState()["statename"]) == "RUNNING"
+        with remote(parts) as supervisor:
+            return str(supervisor.getState()["statename"]) == "RUNNING"
     except (OSError, http.client.HTTPException, xmlrpc.client.Error):
         return False
 
 
 def states(parts: Parts) -> dict[str, dict[str, Any]]:
     """Part -> supervisord's record of it: `statename`, `pid`, `start` (epoch seconds), `spawnerr`."""
-    return {record["name"]: record for record in remote(parts).getAllProcessInfo()}
+    with remote(parts) as supervisor:
+        return {record["name"]: record for record in supervisor.getAllProcessInfo()}
 
 
 def instance_mark(parts: Parts) -> str:
@@ -193,9 +199,10 @@ def start_supervisor(parts: Parts, timeout_s: float = 15) -> None:
 def start_parts(parts: Parts, names: Sequence[str]) -> None:
     """Ask for a start of those that are not running; returns at once (health.py waits)."""
     running = states(parts)
-    for name in names:
-        if running[name]["statename"] not in ("RUNNING", "STARTING", "BACKOFF"):
-            remote(parts).startProcess(name, False)
+    with remote(parts) as supervisor:
+        for name in names:
+            if running[name]["statename"] not in ("RUNNING", "STARTING", "BACKOFF"):
+                supervisor.startProcess(name, False)
 
 
 def stop(parts: Parts, timeout_s: float = 120, progress: Callable[[str], None] = lambda line: None) -> int:
@@ -211,7 +218,8 @@ def stop(parts: Parts, timeout_s: float = 120, progress: Callable[[str], None] =
         return 0
     mine = marked(instance_mark(parts))
     if is_running(parts):
-        remote(parts).shutdown()  # stops by falling priority, each with its own patience
+        with remote(parts) as supervisor:
+            supervisor.shutdown()  # stops by falling priority, each with its own patience
         deadline = time.monotonic() + timeout_s
         while (left := [process for process in mine if process.is_running()]) and time.monotonic() < deadline:
             progress(f"{len(left)} processes left")
