@@ -31,6 +31,7 @@ def gather(instance: Parts, airflow: Airflow, days: Sequence[date], wall_s: floa
         for task in airflow.tasks(run)
     ]
     strategies = [store.read_document(store.need("strategy", day), documents.Strategy) for day in days]
+    evaluation = strategies[-1].evaluation
     mlflow = MLflow(instance.mlflow_url)
     return Facts(
         wall_s=round(wall_s, 1),
@@ -42,10 +43,12 @@ def gather(instance: Parts, airflow: Airflow, days: Sequence[date], wall_s: floa
         ],
         steps=steps,
         approval=_approval(store, airflow, days[-1]),
-        models=mlflow.registered(),
-        training_runs=mlflow.run_count(),
-        champions=_champions(store, days[-1]),
-        refused=_refused(store, days[-1]),
+        runs=mlflow.runs(),
+        registered=mlflow.registered(),
+        champions=_champions(store, mlflow, days[-1]),
+        refused=[Refused(refusal.metric, list(refusal.missing)) for refusal in evaluation.refused]
+        if evaluation
+        else [],
         retraining=_retraining(store, days[-1]),
         links={
             "Airflow": instance.airflow_url,
@@ -95,23 +98,22 @@ def _approval(store: Store, airflow: Airflow, day: date) -> Approval:
     return Approval(day.isoformat(), "waiting" if waiting else "none", "")
 
 
-def _champions(store: Store, day: date) -> list[Champion]:
-    """Of the newest promotion up to `day`, with the winner's metric on the evaluation data of that training."""
+def _champions(store: Store, mlflow: MLflow, day: date) -> list[Champion]:
+    """MLflow's champion of each task with its metric there; the reason from the newest promotion up to `day`."""
     trained = [found for found in store.partitions("promotion") if found <= day and store.current("promotion", found)]
     if not trained:
         return []
     promotion = store.read_document(store.need("promotion", trained[-1]), documents.Promotion)
-    models = store.read_document(store.need("model_set", trained[-1]), documents.ModelSet).models
-    metrics = {entry.kind: entry.metrics for entry in models}
     return [
-        Champion(task.task, task.champion, task.metric, metrics.get(task.champion, {}).get(task.metric), task.reason)
+        Champion(
+            task.task,
+            task.champion,
+            task.metric,
+            mlflow.champion_metric(f"mktgen-{task.task}", task.metric),
+            task.reason,
+        )
         for task in (promotion.ranking, promotion.customer)
     ]
-
-
-def _refused(store: Store, day: date) -> list[Refused]:
-    evaluation = store.read_document(store.need("strategy_evaluation", day), documents.StrategyEvaluation)
-    return [Refused(refusal.metric, list(refusal.missing)) for refusal in evaluation.refused]
 
 
 def _retraining(store: Store, day: date) -> str:
@@ -129,18 +131,36 @@ class MLflow:
         self._client = httpx.Client(base_url=f"{url}/api/2.0/mlflow", timeout=30)
 
     def registered(self) -> dict[str, str]:
-        """Registered model -> newest version, in order."""
-        models = self._get("/registered-models/search", {"max_results": 200}).get("registered_models", [])
-        return {
-            m["name"]: max((v["version"] for v in m.get("latest_versions", [])), key=int, default="-") for m in models
-        }
+        """Registered model -> how many versions, and which of them is champion."""
+        found = {}
+        for model in self._get("/registered-models/search", {"max_results": 200}).get("registered_models", []):
+            query = {"filter": f"name='{model['name']}'", "max_results": 1000}
+            versions = self._get("/model-versions/search", query).get("model_versions", [])
+            champion = next((a["version"] for a in model.get("aliases", []) if a["alias"] == "champion"), "none")
+            found[model["name"]] = f"{len(versions)} versions, champion {champion}"
+        return found
 
-    def run_count(self) -> int:
-        found = self._client.post("/experiments/search", json={"max_results": 100}).raise_for_status().json()
-        ids = [experiment["experiment_id"] for experiment in found.get("experiments", [])]
-        body = {"experiment_ids": ids, "max_results": 1000}
-        return len(self._client.post("/runs/search", json=body).raise_for_status().json().get("runs", []))
+    def champion_metric(self, model: str, metric: str) -> float | None:
+        """The champion's metric as logged in its run; None: no champion, or a run without that metric."""
+        query = {"name": model, "alias": "champion"}
+        answer = self._client.get("/registered-models/alias", params=query)
+        if answer.status_code == 404:
+            return None
+        run_id = answer.raise_for_status().json()["model_version"]["run_id"]
+        metrics = self._get("/runs/get", {"run_id": run_id})["run"]["data"].get("metrics", [])
+        return next((float(entry["value"]) for entry in metrics if entry["key"] == metric), None)
+
+    def runs(self) -> list[str]:
+        """Names of all finished runs, in order."""
+        experiments = self._post("/experiments/search", {"max_results": 100}).get("experiments", [])
+        body = {"experiment_ids": [experiment["experiment_id"] for experiment in experiments], "max_results": 1000}
+        found = [run["info"] for run in self._post("/runs/search", body).get("runs", [])]
+        return sorted(info["run_name"] for info in found if info["status"] == "FINISHED")
 
     def _get(self, path: str, query: dict[str, Any]) -> dict[str, Any]:
         body: dict[str, Any] = self._client.get(path, params=query).raise_for_status().json()
+        return body
+
+    def _post(self, path: str, query: dict[str, Any]) -> dict[str, Any]:
+        body: dict[str, Any] = self._client.post(path, json=query).raise_for_status().json()
         return body

@@ -84,8 +84,8 @@ class Facts:
     days: list[Day]
     steps: list[Step]
     approval: Approval
-    models: dict[str, str]  # registered model -> its newest version
-    training_runs: int
+    runs: list[str]  # MLflow's runs, "<kind of model> <training day>"
+    registered: dict[str, str]  # registered model -> its versions and champion
     champions: list[Champion]
     refused: list[Refused]
     retraining: str
@@ -108,11 +108,12 @@ def render(facts: Facts) -> list[str]:
         *_wrap("Slowest   ", [f"{s.task} {s.partition[5:]} {s.seconds:.0f} s" for s in slowest(facts.steps)], ", ", 1),
         f"Tasks     {_tasks(facts.steps)}",
         f"Approval  {_approval(facts.approval)}",
-        *_wrap("Models    ", [f"{facts.training_runs} runs", *(f"{n} v{v}" for n, v in facts.models.items())], ", ", 3),
+        *_wrap("Models    ", [f"{len(facts.runs)} runs in MLflow", *(run.split()[0] for run in facts.runs)], ", ", 2),
+        *_wrap("Registry  ", [f"{name}: {what}" for name, what in facts.registered.items()], "; ", 2),
         *(f"Champion  {_champion(champion)}"[:WIDTH] for champion in facts.champions[:3]),
         *_wrap("Refused   ", [f"{r.metric} (needs {' + '.join(r.missing)})" for r in facts.refused], "; ", 3),
         f"Feedback  {facts.retraining}"[:WIDTH],
-        *_wrap("Notice    ", facts.notice.split(), " ", 3),
+        *_wrap("Notice    ", facts.notice.split(), " ", 2),
         "",
         *(f"{name:<10}{link}" for name, link in facts.links.items()),
         f"Login     {facts.login} / {facts.password}",

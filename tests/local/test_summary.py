@@ -24,8 +24,8 @@ def facts() -> Facts:
               for n, d in enumerate(names)],
         steps=[Step(d, "marketing_loop", t, "success", s, 1) for d in names for t, s in (("ingest", 1.5), ("train", 200.0))],
         approval=Approval("2017-10-03", "approved", "admin"),
-        models={f"mktgen-model-{n}": "1" for n in range(9)},
-        training_runs=9,
+        runs=[f"model_{n} 2017-10-01" for n in range(9)],
+        registered={"mktgen-ranking": "5 versions, champion 2"},
         champions=[Champion("ranking", "personal_frequency", "ndcg_10", 0.1234, "challenger did not win: [-0.01, 0.01]"),
                    Champion("customer", "logistic_regression", "auc", None, "no incumbent")],
         refused=[Refused("ctr", ["impressions", "clicks"]), Refused("uplift", ["randomised holdout"])],
@@ -39,7 +39,7 @@ def facts() -> Facts:
 def test_it_says_what_is_asked_of_it() -> None:
     text = "\n".join(summary.render(facts()))
     for piece in ("2017-10-02", "14/14", "1:15", "2,469", "434.00", "train 10-01 200 s", "approved by admin", "loop 6/6",
-                  "ranking: personal_frequency, ndcg_10 = 0.1234", "ctr (needs impressions + clicks)", "9 runs",
+                  "ranking: personal_frequency, ndcg_10 = 0.1234", "ctr (needs impressions + clicks)", "9 runs in MLflow, model_0", "mktgen-ranking: 5 versions, champion 2",
                   "http://127.0.0.1:5001", "admin / s3cret-word", "The Complete Journey"):  # fmt: skip
         assert piece in text, piece
 
@@ -57,7 +57,7 @@ def test_a_waiting_approval_says_what_to_do() -> None:
 )
 def test_it_fits_one_screen(notice: str, reasons: list[str], models: dict[str, str], refused: list[str]) -> None:
     full = replace(
-        facts(), notice=notice, models=models, refused=[Refused(name, ["clicks"]) for name in refused],
+        facts(), notice=notice, registered=models, runs=[*models], refused=[Refused(name, ["clicks"]) for name in refused],
         champions=[Champion("ranking", "m", "ndcg", 0.1, reason) for reason in reasons],
     )  # fmt: skip
     lines = summary.render(full)
