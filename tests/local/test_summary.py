@@ -39,7 +39,8 @@ def facts() -> Facts:
 def test_it_says_what_is_asked_of_it() -> None:
     text = "\n".join(summary.render(facts()))
     for piece in ("2017-10-02", "14/14", "1:15", "2,469", "434.00", "train 10-01 200 s", "approved by admin", "loop 6/6",
-                  "ranking: personal_frequency, ndcg_10 = 0.1234", "ctr (needs impressions + clicks)", "9 runs in MLflow, model_0", "mktgen-ranking: 5 versions, champion 2",
+                  "ranking: personal_frequency, ndcg_10 = 0.1234", "ctr (needs impressions + clicks)",
+                  "9 runs in MLflow, model_0", "mktgen-ranking: 5 versions, champion 2",
                   "http://127.0.0.1:5001", "admin / s3cret-word", "The Complete Journey"):  # fmt: skip
         assert piece in text, piece
 
