@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import resource
 import tempfile
-from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -16,19 +15,21 @@ from mktgen.features.state import State
 from mktgen.settings import Settings
 from mktgen.steps.data import STATE
 from mktgen.steps.runner import Platform
-from tests.execution.seaweed import running
+from tests.support.s3_server import serve
 
 
 def run(first: date, last: date) -> dict[str, Any]:
     before = _children_cpu()
     with tempfile.TemporaryDirectory() as directory:
-        with running(Path(directory)) as (place, keys), patch.dict("os.environ", keys):
-            platform = Platform(_settings(), _environment(keys, place.endpoint, place.bucket))
+        with serve(Path(directory)) as server, patch.dict("os.environ", server.environment):
+            places = {"MKTGEN_S3_ENDPOINT": server.endpoint, "MKTGEN_S3_BUCKET": server.bucket}
+            environment = config.environment({**server.environment, **places, "MKTGEN_PSEUDONYM_KEY": KEY})
+            platform = Platform(_settings(), environment)
             pipeline.onboard("complete_journey", first, last, platform=platform)
             tables = {name: platform.store.read_table(platform.store.need(name, last)) for name in STATE}
         # the server has ended: the kernel has added its seconds to this process's children
-        server = _children_cpu() - before
-    return {"tables": lambda: comparable(State(**tables), KEY), "server_cpu_s": server}
+        server_cpu = _children_cpu() - before
+    return {"tables": lambda: comparable(State(**tables), KEY), "server_cpu_s": server_cpu}
 
 
 def _children_cpu() -> float:
@@ -41,8 +42,3 @@ def _settings() -> Settings:
     # all days stay in the state, so that the whole tables can be compared
     everything = settings.features.model_copy(update={"window_days": 400, "item_window_days": 400})
     return settings.model_copy(update={"features": everything})
-
-
-def _environment(keys: Mapping[str, str], endpoint: str, bucket: str) -> config.Environment:
-    places = {"MKTGEN_S3_ENDPOINT": endpoint, "MKTGEN_S3_BUCKET": bucket, "MKTGEN_PSEUDONYM_KEY": KEY}
-    return config.environment({**keys, **places})

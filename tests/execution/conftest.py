@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date
-from pathlib import Path
 
 import polars as pl
 import pytest
 
 from mktgen import contracts
 from mktgen.documents import Approval, PublishedStrategy
-from mktgen.store import ObjectStore, S3Location
-from tests.execution.seaweed import running
+from mktgen.store import ObjectStore
+from tests.support.s3_server import object_store, s3_server
+
+__all__ = ["object_store", "s3_server"]  # fixtures
 
 DAY = date(2017, 10, 3)
 
@@ -78,20 +78,7 @@ def approval(day: date = DAY, run: str = "r1", approved: bool = True) -> Approva
     return Approval(partition=day, approved=approved, responder="ana", strategy_run=run)
 
 
-@pytest.fixture(scope="session")
-def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[S3Location, dict[str, str]]]:
-    with running(tmp_path_factory.mktemp("weed")) as started:
-        yield started
-
-
 @pytest.fixture
-def s3_env(seaweed: tuple[S3Location, dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    for name, value in seaweed[1].items():
-        monkeypatch.setenv(name, value)
-    return seaweed[1]
-
-
-@pytest.fixture
-def objects(seaweed: tuple[S3Location, dict[str, str]], s3_env: dict[str, str], tmp_path: Path) -> ObjectStore:
-    """A store of its own for each test, on the session's SeaweedFS."""
-    return ObjectStore(S3Location(seaweed[0].endpoint, seaweed[0].bucket, tmp_path.name))
+def objects(object_store: ObjectStore) -> ObjectStore:
+    """An empty store of the test's own, on the session's SeaweedFS."""
+    return object_store

@@ -168,11 +168,11 @@ def test_strategies_of_two_campaigns_at_once_contact_each_customer_once(objects:
     assert sorted(message["customer_id"] for message in outbox(objects)) == [f"customer{n:04d}" for n in range(12)]
 
 
-def test_killed_dispatchers_leave_every_message_exactly_once(objects: ObjectStore, s3_env: dict[str, str]) -> None:
-    place, customers, chance = objects.location, 60, random.Random(7)
+def test_killed_dispatchers_leave_every_message_exactly_once(objects: ObjectStore) -> None:
+    place, customers, chance = objects.location, 40, random.Random(7)
     command = [sys.executable, "-m", "tests.execution.dispatcher", place.endpoint, place.bucket, place.prefix]
     kills = 0
-    for _ in range(12):
+    for _ in range(8):
         process = subprocess.Popen([*command, str(customers)], stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         process.stdout.readline()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -27,9 +28,14 @@ from mktgen.execution.ledger import Ledger
 from mktgen.settings import ExecutionSettings, StrategySettings
 from mktgen.store import ObjectStore
 from tests.execution.conftest import DAY, approval, decision, decisions, messages_for, published
-from tests.execution.seaweed import free_ports
 
 ADDRESSES = {f"customer{n:04d}": f"person{n}@example.com" for n in range(4)}
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 class Mailbox:
@@ -66,7 +72,7 @@ def start() -> Iterator[Start]:
     running: list[Controller] = []
 
     def begin(**options: Any) -> tuple[Mailbox, ExecutionSettings]:
-        mailbox, port = Mailbox(), free_ports(1)[0]
+        mailbox, port = Mailbox(), free_port()
         controller = Controller(mailbox, hostname="127.0.0.1", port=port, **options)
         controller.start()
         running.append(controller)
@@ -157,7 +163,7 @@ def test_a_lost_answer_is_not_sent_again(objects: ObjectStore, start: Start) -> 
 
 
 def test_server_that_is_down_leaves_no_claim(objects: ObjectStore) -> None:
-    place = ExecutionSettings(live_from=None, smtp_host="127.0.0.1", smtp_port=free_ports(1)[0])
+    place = ExecutionSettings(live_from=None, smtp_host="127.0.0.1", smtp_port=free_port())
     with pytest.raises(TransientError, match="nothing was claimed"):
         run(objects, SmtpChannel(place, ADDRESSES.get))
     assert objects.keys("") == []
