@@ -72,24 +72,21 @@ def training_states(log: EventLog, examples: tuple[Ints, Ints], cut: int) -> Sta
 
 
 def windows(log: EventLog, states: States, events: int) -> Windows:
-    """Cover all states by windows of at most `events` events, newest first within a customer.
+    """Cover all states by windows of at most `events` events.
 
-    A state shares a window only where it keeps at least half of the events it could see, or all there are.
+    Windows start every `events` / 2 events of a customer's history, and a state goes to the first one that holds all
+    its newest events: it sees at least half a window, or all there is. Where a window starts for a state follows from
+    its own past alone; were it laid out from the newest event, the length of the context would tell what comes later.
     """
-    rows: list[tuple[int, int, int, int]] = []
-    position = states.customer.size - 1
-    while position >= 0:
-        owner = int(states.customer[position])
-        stop = int(states.end[position])
-        start = max(int(log.first[owner]), stop - events)
-        whole = start == int(log.first[owner])
-        low = position
-        while low > 0 and states.customer[low - 1] == owner and (whole or states.end[low - 1] - start >= events // 2):
-            low -= 1
-        rows.append((start, stop, low, position + 1))
-        position = low - 1
-    table = np.array(rows[::-1], dtype=np.int64).reshape(-1, 4)
-    return Windows(table[:, 0], table[:, 1], table[:, 2], table[:, 3])
+    if not states.customer.size:
+        return Windows(*(np.zeros(0, dtype=np.int64) for _ in range(4)))
+    hop = max(events // 2, 1)
+    origin = log.first[states.customer]
+    start = origin + hop * np.maximum(-((events - (states.end - origin)) // hop), 0)
+    fresh = np.r_[True, (start[1:] != start[:-1]) | (states.customer[1:] != states.customer[:-1])]
+    first = np.flatnonzero(fresh).astype(np.int64)
+    last = np.r_[first[1:], states.customer.size].astype(np.int64)
+    return Windows(start[first], states.end[last - 1], first, last)
 
 
 def batches(found: Windows, size: int, seed: int, epoch: int) -> list[Ints]:

@@ -1,0 +1,215 @@
+"""The neural kinds as models: point in time, fall-backs, storage."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from polars.testing import assert_frame_equal
+
+from mktgen.errors import CorruptArtefact, PermanentError
+from mktgen.models import model_class
+from mktgen.models._batch import Scene, collate
+from mktgen.models._network import Architecture, BehaviourNetwork, rank_loss
+from mktgen.models._neural import NeuralModel, training_scene
+from mktgen.models._normalise import FEATURES, Normalisation
+from mktgen.models._processes import reproducible
+from mktgen.models._vocabulary import Vocabulary
+from mktgen.models.base import History, TrainingSet
+from tests.models.train_process import SETTINGS
+from tests.support.shop import make_shop
+from tests.support.training import session
+
+CUT = date(2017, 6, 4)
+SHOP = make_shop(customers=30, items=50, days=170)
+DATA = SHOP.training_set(CUT, cuts=4)
+HISTORY = SHOP.history(CUT)
+CUSTOMERS = SHOP.active(CUT)
+
+
+@pytest.fixture(scope="module", params=["transformer", "lstm"])
+def model(request: pytest.FixtureRequest) -> NeuralModel:
+    trained = model_class(request.param)()
+    assert isinstance(trained, NeuralModel)
+    trained.fit(DATA, SETTINGS, session())
+    return trained
+
+
+def network(encoder: str = "transformer") -> tuple[BehaviourNetwork, Vocabulary, Normalisation]:
+    vocabulary, normalisation = Vocabulary.learn(DATA.items, 10), Normalisation.learn(DATA.examples)
+    torch.manual_seed(3)
+    shape = Architecture(
+        "lstm" if encoder == "lstm" else "transformer",
+        16,
+        vocabulary.size,
+        vocabulary.categories.height,
+        len(FEATURES),
+        0.0,
+    )
+    net = BehaviourNetwork(shape).eval()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))  # no weight is left at 0, where it would hide a leak
+    return net, vocabulary, normalisation
+
+
+@pytest.mark.parametrize("encoder", ["transformer", "lstm"])
+@pytest.mark.parametrize("weeks", [1, 5])
+def test_training_states_do_not_see_events_on_or_after_their_cut(encoder: str, weeks: int) -> None:
+    net, vocabulary, normalisation = network(encoder)
+    day = CUT - timedelta(weeks=weeks)
+    later = pl.col("business_date") >= day
+    changed = DATA.events.with_columns(
+        pl.when(later).then(pl.col("net_minor") * 3 + 50).otherwise(pl.col("net_minor")).alias("net_minor"),
+        pl.when(later).then(pl.lit("i0007")).otherwise(pl.col("item_id")).alias("item_id"),
+        pl.when(later).then(pl.lit("CAT 0")).otherwise(pl.col("category")).alias("category"),
+        (pl.col("on_promotion") ^ later).alias("on_promotion"),
+    ).unique(["customer_id", "order_id", "item_id"], keep="first", maintain_order=True)
+
+    def outputs(events: pl.DataFrame) -> dict[tuple[int, int], np.ndarray]:
+        data = TrainingSet(CUT, events, DATA.examples, DATA.items)
+        scene = training_scene(data, vocabulary, SETTINGS.transformer, normalisation)
+        found = {}
+        with reproducible(1), torch.inference_mode():
+            for window in range(scene.windows.count):
+                batch = collate(scene, np.array([window]))
+                result = net(batch)
+                rows = range(int(scene.windows.first[window]), int(scene.windows.last[window]))
+                for i, state in enumerate(rows):
+                    key = (int(scene.states.customer[state]), int(scene.states.cut[state]))
+                    own = batch.candidate_state.numpy() == i
+                    found[key] = np.concatenate(
+                        [result.generate[i].numpy(), result.purchase[i].numpy(), result.copy.numpy()[own]]
+                    )
+        return found
+
+    before, after = outputs(DATA.events), outputs(changed)
+    compared = [key for key in before if key[1] <= (day - date(1970, 1, 1)).days and key in after]
+    assert len(compared) > 30
+    for key in compared:
+        np.testing.assert_allclose(after[key], before[key], rtol=0, atol=2e-5)
+
+
+def test_scores_do_not_see_events_on_or_after_the_cut(model: NeuralModel) -> None:
+    future = SHOP.events.filter(pl.col("customer_id").is_in(CUSTOMERS))
+    leaky = History(CUT, future, HISTORY.features, HISTORY.items)
+    for method in (model.probabilities, model.vectors):
+        assert_frame_equal(method(leaky, CUSTOMERS), method(HISTORY, CUSTOMERS), abs_tol=1e-12)
+    assert_frame_equal(model.rank(leaky, CUSTOMERS, 5), model.rank(HISTORY, CUSTOMERS, 5), abs_tol=1e-12)
+
+
+def test_ranking_splits_seen_and_unseen_and_is_sorted(model: NeuralModel) -> None:
+    ranking = model.rank(HISTORY, CUSTOMERS, 5)
+    bought = set(HISTORY.events.select("customer_id", "item_id").iter_rows())
+    for customer, item, seen in ranking.select("customer_id", "item_id", "seen").iter_rows():
+        assert ((customer, item) in bought) == seen
+    assert_frame_equal(ranking, ranking.sort("customer_id", "seen", "rank", descending=[False, True, False]))
+    falls = ranking.select(pl.col("score").diff().over("customer_id", "seen").max()).item()
+    assert falls <= 0
+    assert not ranking.select("customer_id", "item_id").is_duplicated().any()
+
+
+def test_who_has_no_history_gets_popular_items_and_base_rates(model: NeuralModel) -> None:
+    known = CUSTOMERS[0]
+    ranking = model.rank(HISTORY, ["nobody", known], 5)
+    popular = HISTORY.items.sort(["lines_28d", "item_id"], descending=[True, False])["item_id"].head(5)
+    unknown = ranking.filter(pl.col("customer_id") == "nobody")
+    assert unknown["item_id"].to_list() == popular.to_list()
+    assert not unknown["seen"].any()
+    chances = model.probabilities(HISTORY, ["nobody", known]).row(by_predicate=pl.col("customer_id") == "nobody")
+    assert chances[1] == pytest.approx(DATA.examples["purchased_7d"].mean())
+    assert chances[2] == pytest.approx(DATA.examples["purchased_28d"].mean())
+    assert model.vectors(HISTORY, ["nobody"])["vector"].list.len().to_list() == [16]
+    empty = History(CUT, HISTORY.events.clear(), HISTORY.features, HISTORY.items)
+    assert model.rank(empty, [known], 3)["item_id"].to_list() == popular.head(3).to_list()
+    assert model.probabilities(empty, [known])["p_purchase_28d"].is_between(0, 1).all()
+    assert model.rank(HISTORY, [], 3).is_empty()
+    assert model.probabilities(HISTORY, []).is_empty()
+
+
+def test_probabilities_are_ordered(model: NeuralModel) -> None:
+    chances = model.probabilities(HISTORY, CUSTOMERS)
+    assert chances["customer_id"].to_list() == CUSTOMERS
+    assert (chances["p_purchase_7d"] <= chances["p_purchase_28d"]).all()
+    assert chances.select(pl.col("p_purchase_7d", "p_purchase_28d").is_between(0, 1).all()).row(0) == (True, True)
+
+
+def test_storage_round_trip(model: NeuralModel, tmp_path: Path) -> None:
+    model.save(tmp_path / "a")
+    loaded = type(model).load(tmp_path / "a")
+    loaded.save(tmp_path / "b")
+    names = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert names == ["categories.parquet", "model.json", "vocabulary.parquet", "weights.safetensors"]
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert_frame_equal(loaded.rank(HISTORY, CUSTOMERS, 5), model.rank(HISTORY, CUSTOMERS, 5))
+    assert_frame_equal(loaded.vectors(HISTORY, CUSTOMERS), model.vectors(HISTORY, CUSTOMERS))
+
+
+@pytest.mark.parametrize("missing", ["model.json", "weights.safetensors", "vocabulary.parquet"])
+def test_a_damaged_model_says_what_is_missing(model: NeuralModel, tmp_path: Path, missing: str) -> None:
+    model.save(tmp_path)
+    (tmp_path / missing).unlink()
+    with pytest.raises(CorruptArtefact, match=missing):
+        type(model).load(tmp_path)
+
+
+def test_a_model_of_other_features_is_refused(model: NeuralModel, tmp_path: Path) -> None:
+    model.save(tmp_path)
+    body = json.loads((tmp_path / "model.json").read_text())
+    body["normalisation"]["shoe_size"] = body["normalisation"].pop("recency_days")
+    (tmp_path / "model.json").write_text(json.dumps(body))
+    with pytest.raises(CorruptArtefact, match="shoe_size"):
+        type(model).load(tmp_path)
+
+
+def test_nothing_to_learn_from_is_said() -> None:
+    nothing = TrainingSet(CUT, DATA.events, DATA.examples.clear(), DATA.items)
+    with pytest.raises(PermanentError, match="no labelled examples"):
+        model_class("transformer")().fit(nothing, SETTINGS, session())
+    with pytest.raises(PermanentError, match="not trained"):
+        model_class("lstm")().vectors(HISTORY, CUSTOMERS)
+
+
+def scene_of(vocabulary: Vocabulary, normalisation: Normalisation) -> Scene:
+    return training_scene(DATA, vocabulary, SETTINGS.transformer, normalisation)
+
+
+def test_ranking_loss_is_the_softmax_over_vocabulary_and_own_rare_items() -> None:
+    """Against a plain computation, one state at a time, on a vocabulary that leaves some items out."""
+    net, _, normalisation = network()
+    vocabulary = Vocabulary.learn(DATA.items, int(DATA.items["lines_28d"].quantile(0.5) or 0) * 6)
+    assert 0 < vocabulary.size < DATA.items.height
+    torch.manual_seed(5)
+    shape = Architecture("transformer", 16, vocabulary.size, vocabulary.categories.height, len(FEATURES), 0.0)
+    net = BehaviourNetwork(shape).eval()
+    scene = scene_of(vocabulary, normalisation)
+    batch = collate(scene, np.arange(min(6, scene.windows.count)))
+    with torch.no_grad():
+        outputs = net(batch)
+        loss = float(rank_loss(outputs, batch))
+    expected, rare_hits = 0.0, 0
+    for state in range(batch.row.shape[0]):
+        logits = outputs.generate[state].double().clone()
+        extra = []
+        for i in np.flatnonzero(batch.candidate_state.numpy() == state):
+            token = int(batch.candidate_item[i])
+            if token:
+                logits[token - 1] += outputs.copy[i]
+            else:
+                extra.append(
+                    (float(outputs.rare[i] + outputs.copy[i]), bool(batch.rare_target[i]), float(batch.rare_weight[i]))
+                )
+        total = torch.logsumexp(torch.cat([logits, torch.tensor([e[0] for e in extra], dtype=torch.float64)]), 0)
+        for i in np.flatnonzero(batch.target_state.numpy() == state):
+            expected -= float(batch.target_weight[i]) * float(logits[batch.target_item[i]] - total)
+        for value, hit, weight in extra:
+            rare_hits += hit
+            expected -= hit * weight * (value - float(total))
+    assert rare_hits > 0
+    assert loss == pytest.approx(expected, rel=1e-4)
