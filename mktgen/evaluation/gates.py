@@ -141,8 +141,9 @@ def _power_metrics(evidence: Evidence, settings: EvaluationSettings) -> dict[str
     decisions = evidence.decisions
     held = int(decisions["holdout"].sum())
     treated = decisions.height - held
-    spend = evidence.features.join(decisions, on="customer_id", how="semi")["net_minor_28d"]
-    sd = float(spend.std() or 0.0) if spend.len() > 1 else 0.0  # type: ignore[arg-type]
+    ours = evidence.features.join(decisions, on="customer_id", how="semi").sort("customer_id")
+    spend = ours["net_minor_28d"].to_numpy()
+    sd = float(spend.std(ddof=1)) if len(spend) > 1 else 0.0
     contacts = contact_policy.contacted(decisions).height
     difference = minimal_detectable_difference(sd, treated, held, settings.alpha, settings.power)
     # Only the contacted share of the treated arm can respond: the effect per contact is diluted by that share.

@@ -154,9 +154,7 @@ def _exploration_notes(explorers: int, needed: int, floor: float, settings: Stra
             f"exploration is off: the budget of {settings.budget_minor} minor units can't reserve one explorer's cost; "
             "these decisions can't serve off-policy evaluation"
         ]
-    return [
-        f"propensity floor lowered from {settings.propensity_floor} to {floor:.5f}: budget or action sets too small"
-    ]
+    return [f"propensity floor lowered from {settings.propensity_floor} to {floor:.5f}: the budget reserves no more"]
 
 
 def draw(

@@ -75,7 +75,8 @@ class RedemptionModel:
     def predict(self, mailings: pl.DataFrame) -> pl.DataFrame:
         """p_redeem, p_redeem_low, p_redeem_high (Float64) for the rows of a MAILINGS frame, in its order."""
         if self.kind == "logistic":
-            draws = _sigmoid(self._standardised(mailings) @ np.array(self.coefficients).T)
+            with threadpool_limits(limits=1):  # a product split over threads may differ in the last digit
+                draws = _sigmoid(self._standardised(mailings) @ np.array(self.coefficients).T)
             point = draws[:, 0]
             low, high = np.percentile(draws[:, 1:], [2.5, 97.5], axis=1)
             values = np.stack([point, np.minimum(low, point), np.maximum(high, point)], axis=1)

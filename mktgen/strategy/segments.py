@@ -130,10 +130,26 @@ PROFILE: Final = (
 
 
 def _profiles(customers: pl.DataFrame) -> pl.DataFrame:
-    """Mean profile of each cluster, with ids by falling mean spend (ties: the smallest customer id)."""
-    means = [pl.col(name).mean() for name in PROFILE]
-    profiles = customers.group_by("cluster").agg(
-        pl.len().cast(pl.Int64).alias("customers"), *means, pl.col("customer_id").min().alias("first_id")
+    """Mean profile of each cluster, with ids by falling mean spend (ties: the smallest customer id).
+
+    Sums run over rows in order of customer_id (bincount), so that threads can't change the last digit.
+    """
+    cluster = customers["cluster"].to_numpy()
+    sizes = np.bincount(cluster)
+    present = np.flatnonzero(sizes)
+    means = {
+        name: (np.bincount(cluster, weights=customers[name].to_numpy())[present] / sizes[present]).tolist()
+        for name in PROFILE
+    }
+    _, first = np.unique(cluster, return_index=True)
+    profiles = pl.DataFrame(
+        {
+            "cluster": present.tolist(),
+            "customers": sizes[present].tolist(),
+            **means,
+            "first_id": customers["customer_id"].gather(first.tolist()).to_list(),
+        },
+        schema_overrides={"cluster": pl.Int64, "customers": pl.Int64},
     )
     profiles = profiles.sort(["net_minor_84d", "first_id"], descending=[True, False])
     ids = [f"s{position:02d}" for position in range(1, profiles.height + 1)]
@@ -141,8 +157,8 @@ def _profiles(customers: pl.DataFrame) -> pl.DataFrame:
 
 
 def _describe(profiles: pl.DataFrame, customers: pl.DataFrame) -> pl.DataFrame:
-    average = {name: float(customers[name].mean() or 0.0) for name in PROFILE}  # type: ignore[arg-type]
-    spread = {name: float(customers[name].std() or 0.0) for name in PROFILE}  # type: ignore[arg-type]
+    average = {name: float(customers[name].to_numpy().mean()) for name in PROFILE}
+    spread = {name: float(customers[name].to_numpy().std()) for name in PROFILE}
     rows = profiles.to_dicts()
     traits = [
         {name: (row[name] - average[name]) / spread[name] if spread[name] > 0 else 0.0 for name in PROFILE}
