@@ -1,7 +1,7 @@
 """## Retraining on request
 
-Starts by itself when `marketing_feedback` asks for it; the run has the partition key of the day that asked. It cannot be
-backfilled: backfill `marketing_loop`, and feedback asks again if it must.
+Starts by itself when `marketing_feedback` asks for it; the run has the partition key of the first day that the new models
+serve. It cannot be backfilled: backfill `marketing_loop`, and feedback asks again if it must.
 
 The tasks are those of `marketing_loop`: train every kind of model on the same frozen cut, validate, and promote the
 challenger only where it wins with a confidence interval; otherwise the champion stays, with the reason in the log.

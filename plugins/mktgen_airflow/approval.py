@@ -62,13 +62,16 @@ def approve() -> HITLOperator:
 def record_approval(shown: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
     """Store the answer, whichever it was; {} (nothing is dispatched) after a rejection.
 
-    Raises NotAllowed where the strategy was published anew while the person was reading the one before.
+    The first answer to a strategy stays: a later one to the same strategy changes nothing. Raises NotAllowed where the
+    strategy was published anew while the person was reading the one before.
     """
     from mktgen import pipeline
+    from mktgen.documents import Approval
     from mktgen.errors import NotAllowed
 
     partition = partition_of(get_current_context())
-    current = open_store().need("published", partition)
+    store = open_store()
+    current = store.need("published", partition)
     if current.run != shown["run_id"]:
         raise NotAllowed(
             f"the strategy of {partition} was published anew (run {current.run}) after run {shown['run_id']} was shown "
@@ -79,4 +82,5 @@ def record_approval(shown: dict[str, Any], answer: dict[str, Any]) -> dict[str, 
     note = str((answer.get("params_input") or {}).get("note", ""))
     log.info("%s by %s%s", "approved" if approved else "rejected", who, f": {note}" if note else "")
     result = report(pipeline.record_approval(partition, approved, who, note))
-    return result if approved else {}
+    kept = store.read_document(store.need("approval", partition), Approval)
+    return result if kept.approved else {}

@@ -84,16 +84,20 @@ def announce_retraining() -> XComArg:
     """The task that emits `retraining_requested` where the day's feedback asked for it, and is skipped elsewhere.
 
     Apart from `request_retraining`, because a skipped task emits nothing and a task that wrote its answer is no skip.
+    The event's partition is the first day that the new models serve, not the day that asked.
     """
 
     @task(task_id="announce_retraining", outlets=[RETRAINING_REQUESTED])
     def announce() -> None:
         from mktgen import pipeline
 
-        partition = partition_of(get_current_context())
+        context = get_current_context()
+        partition = partition_of(context)
         if not pipeline.requested_training(partition):
             raise AirflowSkipException(f"the feedback of {partition} asks for no retraining")
-        log.info("the feedback of %s asks for retraining; marketing_retraining follows", partition)
+        serves = pipeline.partition_of_request(partition)
+        context["outlet_events"][RETRAINING_REQUESTED].add_partitions(serves.isoformat())
+        log.info("the feedback of %s asks for retraining; marketing_retraining trains for %s on", partition, serves)
 
     made: XComArg = announce()
     return made

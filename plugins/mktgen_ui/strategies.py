@@ -58,6 +58,8 @@ def detailed(store: Store, partition: date) -> Page | None:
         release = release if parse_uri(shown)[2] == manifest.run else None
     answer = store.current("approval", partition) if release is not None else None
     approval = None if answer is None else store.read_document(answer, Approval)
+    if approval is not None and approval.strategy_run != manifest.run:
+        approval = None
     status = _status(strategy, release is not None, approval)
     return Page(strategy, status, manifest.run, release.run if release else None, approval)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -60,3 +61,55 @@ def test_a_day_that_was_never_published_is_an_error_for_people(dagbag: Any, stor
     record = dagbag.dags["marketing_execution"].task_dict["record_approval"].python_callable
     with as_task(date(2017, 10, 9).isoformat()), pytest.raises(MissingArtefact, match="2017-10-09"):
         record(shown("p-r1"), answer("Approve"))
+
+
+@pytest.mark.parametrize(("option", "approved"), [("Approve", True), ("Reject", False)])
+def test_the_answer_is_kept_and_only_a_yes_goes_on(
+    dagbag: Any, store_environment: ObjectStore, option: str, approved: bool
+) -> None:
+    from mktgen.documents import Approval
+
+    store = Store(store_environment)
+    publish(store, DAY, "r1")
+    record = dagbag.dags["marketing_execution"].task_dict["record_approval"].python_callable
+    with as_task(DAY.isoformat()):
+        assert bool(record(shown("p-r1"), answer(option))) is approved
+    kept = store.read_document(store.need("approval", DAY), Approval)
+    assert kept == Approval(partition=DAY, approved=approved, responder="ana", strategy_run="r1", note="fine")
+
+
+def test_the_first_answer_stays(dagbag: Any, store_environment: ObjectStore) -> None:
+    publish(Store(store_environment), DAY, "r1")
+    record = dagbag.dags["marketing_execution"].task_dict["record_approval"].python_callable
+    with as_task(DAY.isoformat()):
+        assert record(shown("p-r1"), answer("Reject")) == {}
+        assert record(shown("p-r1"), answer("Approve")) == {}, "a rejected strategy must not be sent after all"
+
+
+def test_silence_is_kept_as_a_rejection_by_nobody(dagbag: Any, store_environment: ObjectStore) -> None:
+    from mktgen.documents import Approval
+
+    store = Store(store_environment)
+    publish(store, DAY, "r1")
+    record = dagbag.dags["marketing_execution"].task_dict["record_approval"].python_callable
+    silence = {"chosen_options": ["Reject"], "params_input": {}, "responded_by_user": None, "responded_at": None}
+    with as_task(DAY.isoformat()):
+        assert record(shown("p-r1"), silence) == {}
+    kept = store.read_document(store.need("approval", DAY), Approval)
+    assert (kept.approved, kept.responder) == (False, "nobody (no answer in time)")
+
+
+def test_the_newest_live_day_is_shown_with_its_run(
+    dagbag: Any, store_environment: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overlay = tmp_path / "live.yaml"
+    overlay.write_text(f"execution:\n  live_from: {DAY}\n")
+    monkeypatch.setenv("MKTGEN_CONFIG", str(overlay))
+    store = Store(store_environment)
+    is_newest = dagbag.dags["marketing_execution"].task_dict["is_newest"].python_callable
+    publish(store, DAY, "r1")
+    with as_task(DAY.isoformat()):
+        assert is_newest() == shown("p-r1")
+    publish(store, date(2017, 10, 4), "r1")
+    with as_task(DAY.isoformat()):
+        assert is_newest() == {}, "an older day is not asked about"

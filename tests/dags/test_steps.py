@@ -12,8 +12,9 @@ import pytest
 
 from mktgen import errors
 from mktgen.contracts import ContractError
+from mktgen.documents import RetrainingRequest
 from mktgen.steps.runner import StepResult
-from mktgen.store import ObjectStore
+from mktgen.store import ObjectStore, Provenance, Store
 from tests.dags.conftest import as_task, run_of
 
 DAY = date(2017, 10, 1)
@@ -113,6 +114,29 @@ def test_a_task_runs_its_step_for_its_day(dagbag: Any, store_environment: Object
     assert (first["reused"], second["reused"]) == (False, True)
     assert second["artefacts"] == first["artefacts"]
     assert second["digests"] == first["digests"]
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_retraining_is_announced_only_where_it_was_asked_for(
+    dagbag: Any, store_environment: ObjectStore, asked: bool
+) -> None:
+    from airflow.sdk.exceptions import AirflowSkipException
+    from mktgen_airflow import RETRAINING_REQUESTED
+
+    from mktgen import pipeline
+
+    request = RetrainingRequest(partition=DAY, requested=asked, reasons=["drift"] if asked else [])
+    provenance = Provenance(step="test", run="r1", code="c", config="c", seed=0, parents=())
+    Store(store_environment).write_document("retraining_request", DAY, request, provenance)
+    announce = dagbag.dags["marketing_feedback"].task_dict["announce_retraining"].python_callable
+    with as_task(DAY.isoformat()) as context:
+        if asked:
+            announce()
+            keys = context["outlet_events"][RETRAINING_REQUESTED].partition_keys
+            assert keys == {pipeline.partition_of_request(DAY).isoformat()}
+        else:
+            with pytest.raises(AirflowSkipException, match="asks for no retraining"):
+                announce()
 
 
 def test_the_mlflow_button_leads_where_a_browser_gets(monkeypatch: pytest.MonkeyPatch) -> None:
