@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
@@ -128,7 +129,8 @@ def align(probabilities: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
     missing = outcomes.join(probabilities, on="customer_id", how="anti")["customer_id"].sort().to_list()
     if missing:
         raise ValueError(f"{len(missing)} evaluated customers have no probability, e.g. {missing[:3]}; score them all")
-    return outcomes.join(probabilities, on="customer_id").sort("customer_id")
+    chances = probabilities.select("customer_id", cs.starts_with("p_"))
+    return outcomes.join(chances, on="customer_id").sort("customer_id")
 
 
 def columns(joined: pl.DataFrame, label: str, probability: str) -> tuple[Bools, Floats]:

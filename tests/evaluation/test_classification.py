@@ -77,6 +77,8 @@ def test_customer_task_names_purchase_and_churn() -> None:
     assert got["churn_28d.customers"] == 3.0
     assert got["churn_28d.log_loss"] == pytest.approx(got["purchase_28d.log_loss"])
     assert classification.churn_reliability(probabilities, outcomes, 3)["customers"].to_list() == [1, 1, 1]
+    both_in_one = probabilities.join(outcomes, on="customer_id")
+    assert classification.customer_task(both_in_one, outcomes) == got
 
 
 @pytest.mark.parametrize(
