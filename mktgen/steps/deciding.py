@@ -179,22 +179,22 @@ def write_briefs(run: Run) -> Outcome:
     """Messages for the contacted, and the draft of the day's strategy."""
     settings, source = run.settings.strategy, run.platform.source
     plan = run.document("allocation", AllocationReport)
-    tables = {
-        name: run.table(name) for name in ("decisions", "recommendations", "items", "offers", "segments", "campaigns")
-    }
-    messages = writer.write_messages(**tables, settings=settings)
+    names = ("decisions", "recommendations", "items", "offers", "segments", "campaigns")
+    decisions, recommended, items, terms, profiles, campaigns = (run.table(name) for name in names)
+    messages = writer.write_messages(decisions, recommended, items, terms, profiles, campaigns, settings)
+    examples = writer.campaign_examples(decisions, recommended, items, terms, profiles, campaigns, settings)
     draft = document.build_strategy(
         document.StrategyInputs(
             partition=run.day,
             source=document.SourceNote(source.name, source.notice),
-            decisions=tables["decisions"],
+            decisions=decisions,
             offer_scores=run.table("offer_scores"),
-            segments=tables["segments"],
-            campaigns=tables["campaigns"],
-            offers=tables["offers"],
-            items=tables["items"],
+            segments=profiles,
+            campaigns=campaigns,
+            offers=terms,
+            items=items,
             allocation=plan.allocation,
-            copy_examples=writer.campaign_examples(*texts, settings),
+            copy_examples=examples,
             versions=plan.versions,
             notes=plan.notes,
         ),
