@@ -175,6 +175,11 @@ class Airflow:
         }
         return "status" not in self.call("POST", "/backfills", json=body, accept=(409,))
 
+    def clear_failed(self, run: Run) -> None:
+        """Let the failed tasks of a finished run, and those that waited for them, run again."""
+        body = {"dry_run": False, "dag_run_id": run.run_id, "only_failed": True, "reset_dag_runs": True}
+        self.call("POST", f"/dags/{run.dag_id}/clearTaskInstances", json=body)
+
     def tasks(self, run: Run) -> list[Task]:
         body = self.call("GET", f"/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances?limit=100")
         return sorted(

@@ -26,7 +26,7 @@ FIRST, LAST = date(2017, 10, 1), date(2017, 10, 3)
 DAYS = tuple(FIRST + timedelta(days=n) for n in range((LAST - FIRST).days + 1))
 LOOP = "marketing_loop"
 FOLLOWERS = ("marketing_execution", "marketing_feedback")
-POLL_S = 1.0
+POLL_S = 2.0  # the API server shares two cores with the work
 STALLED_S = 30 * 60  # longer than any step, training included
 FOLLOWER_APPEARS_S = 180
 ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
@@ -40,6 +40,7 @@ class Watch:
     airflow: Airflow
     terminal: Terminal
     shown: set[tuple[str, str, int, str]] = field(default_factory=set)
+    closed: set[str] = field(default_factory=set)  # finished runs that were shown to their end
     changed_at: float = field(default_factory=time.monotonic)
 
     def look(self, runs: Sequence[Run]) -> None:
@@ -50,6 +51,8 @@ class Watch:
         """
         running = []
         for run in runs:
+            if run.run_id in self.closed:
+                continue
             for task in self.airflow.tasks(run):
                 if task.state in (*ENDED, "up_for_retry"):
                     self._show(run, task)
@@ -57,6 +60,7 @@ class Watch:
                     running.append(
                         f"{title(run)} {task.task_id}" + ("" if task.state == "running" else f" ({task.state})")
                     )
+        self.closed.update(run.run_id for run in runs if run.finished)
         for run in runs:
             if run.state == "failed":
                 raise explain_failure(self.airflow, run)
@@ -65,10 +69,8 @@ class Watch:
             raise Problem(f"Nothing has ended for {STALLED_S // 60} minutes ({', '.join(running) or 'nothing runs'}).")
 
     def already_seen(self, runs: Sequence[Run]) -> None:
-        """Tasks of finished runs are not news."""
-        for run in runs:
-            if run.finished:
-                self.shown.update(_key(task) for task in self.airflow.tasks(run))
+        """What ended well before is not news."""
+        self.closed.update(run.run_id for run in runs if run.state == "success")
 
     def _show(self, run: Run, task: Task) -> None:
         if _key(task) in self.shown:
@@ -187,7 +189,12 @@ def _open_question(airflow: Airflow, run: Run | None) -> Question | None:
 def play(instance: Parts, terminal: Terminal, approve: bool) -> summary.Facts:
     with Airflow.connect(instance) as airflow:
         watch = Watch(airflow, terminal)
-        watch.already_seen([run for dag in (LOOP, *FOLLOWERS) for run in latest_by_day(airflow.runs(dag)).values()])
+        before = [run for dag in (LOOP, *FOLLOWERS) for run in latest_by_day(airflow.runs(dag)).values()]
+        watch.already_seen(before)
+        for run in before:
+            if run.dag_id in FOLLOWERS and run.state == "failed":
+                airflow.clear_failed(run)  # a new call is a new attempt; what ended well stays
+                terminal.line(f"  ↻ {title(run)} failed before: again")
         bring_in_history(airflow, watch)
         run_days(airflow, watch)
         answer_and_follow(airflow, watch, approve)

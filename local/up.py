@@ -74,18 +74,18 @@ def start(names: Sequence[str] | None = None, terminal: Terminal | None = None) 
 
 def wait_healthy(instance: Parts, names: Sequence[str], terminal: Terminal) -> None:
     if "s3" in names:
-        health.wait(f"S3       {instance.s3_url}", instance, lambda: health.s3_state(instance), terminal, 60, "s3")
+        health.wait(f"S3       {instance.s3_url}", instance, lambda: health.s3_state(instance), terminal, 120, "s3")
     if "mlflow" in names:
         title = f"MLflow   {instance.mlflow_url}"
-        health.wait(title, instance, lambda: health.mlflow_state(instance), terminal, 120, "mlflow")
+        health.wait(title, instance, lambda: health.mlflow_state(instance), terminal, 240, "mlflow")
     airflow_names = [name for name in names if name.startswith("airflow")]
     if airflow_names:
         title = f"Airflow  {instance.airflow_url}"
-        health.wait(title, instance, lambda: health.airflow_state(instance), terminal, 180, *airflow_names)
+        health.wait(title, instance, lambda: health.airflow_state(instance), terminal, 300, *airflow_names)
         expected = health.EXPECTED_DAGS
         title = f"Dags     {len(expected)} parsed"
         health.wait(
-            title, instance, lambda: health.dags_state(instance, expected), terminal, 120, "airflow-dag-processor"
+            title, instance, lambda: health.dags_state(instance, expected), terminal, 240, "airflow-dag-processor"
         )
         with Airflow.connect(instance) as airflow:
             airflow.ensure_pool("gpu", 1, "training: one at a time")
