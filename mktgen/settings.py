@@ -69,7 +69,7 @@ class ModelSettings(Section):
     top_k: int = Field(50, ge=10, description="items kept per customer, seen and unseen apart")
     bootstrap: int = Field(300, ge=50, description="household resamples of the promotion interval")
     threads: int = Field(2, ge=1, description="fixed, because sums in floating point depend on it")
-    checkpoint_every: int = Field(20, ge=1, description="optimiser steps between checkpoints")
+    checkpoint_every: int = Field(50, ge=1, description="optimiser steps between checkpoints")
     retrain_weekday: int = Field(6, ge=0, le=6, description="scheduled training day, Monday = 0; 6 = Sunday")
     request_takes_effect_after_days: int = Field(2, ge=1)
     transformer: TransformerSettings = TransformerSettings()

@@ -43,7 +43,6 @@ class Batch:
     candidate_state: Tensor
     candidate_item: Tensor
     candidate_category: Tensor
-    candidate_popularity: Tensor
     candidate_features: Tensor
     target_state: Tensor
     target_item: Tensor
@@ -195,7 +194,6 @@ def _candidates(scene: Scene, state: Ints, moment: Ints) -> tuple[dict[str, Tens
         "candidate_state": found.state,
         "candidate_item": tokens,
         "candidate_category": log.code_category[found.code],
-        "candidate_popularity": _scaled(scene.popularity[moment[found.state], found.code]),
         "candidate_features": found.features,
         "target_state": owner[common],
         "target_item": token[common] - 1,

@@ -99,22 +99,20 @@ class LstmEncoder(nn.Module):
 
 @dataclass(frozen=True)
 class Outputs:
-    """generate: [states, items] logits of the vocabulary (item token minus 1). copy: [candidates], added to an item's
-    logit where the customer bought it before. rare: [candidates], the logit of an item outside the vocabulary.
-    purchase: [states, HORIZONS] logits.
+    """generate: [states, items] logits of the vocabulary (item token minus 1), for items that are new to the customer.
+    copy: [candidates] logits of items bought before, common or rare. purchase: [states, HORIZONS] logits.
     """
 
     generate: Tensor
     copy: Tensor
-    rare: Tensor
     purchase: Tensor
 
 
 class BehaviourNetwork(nn.Module):
     """Events -> states -> next items and purchases.
 
-    An item's logit = generate(state, item) + [bought before] * copy(state, item, own counts): one softmax over both,
-    so repeat and new items compete on one scale.
+    An item's logit is copy(state, item, own counts) where the customer bought it before, generate(state, item) where
+    not: one softmax over both, so repeat and new items compete on one scale.
     """
 
     def __init__(self, shape: Architecture) -> None:
@@ -152,8 +150,11 @@ class BehaviourNetwork(nn.Module):
         with torch.no_grad():
             self.copy_linear.weight.zero_()
             self.copy_linear.weight[0, DECAYED_56] = 1.0
-            self.copy_linear.bias.fill_(5.0)
+            self.copy_linear.bias.fill_(7.0)  # a purchase of last week's odds beside those of a popular item
             self.copy_down.weight.mul_(0.1)
+            self.copy_state.weight.zero_()
+            self.copy_query.weight.zero_()
+            self.copy_query.bias.zero_()
 
     def states(self, batch: Batch) -> Tensor:
         """[states, width]: what the events strictly before each state's cut say. The customer vectors."""
@@ -176,16 +177,14 @@ class BehaviourNetwork(nn.Module):
         offset = self.item_bias.weight[1:, 0] + self.popularity * batch.popularity  # [moments, items]
         generate = generate.float() + functional.embedding(batch.moment, offset)
         chosen = batch.candidate_state
-        rare_table = self.category(batch.candidate_category)
-        own = self.item(batch.candidate_item) + rare_table
+        own = self.item(batch.candidate_item)
         hidden = functional.gelu(self.copy_up(batch.candidate_features) + self.copy_state(state)[chosen])
         copy = self.copy_linear(batch.candidate_features) + self.copy_down(hidden)
         copy = copy + self.item_copy(batch.candidate_item) + self.category_copy(batch.candidate_category)
         copy = copy[:, 0].float() + (self.copy_query(state)[chosen] * own).sum(1).float()
-        rare = (self.generate_query(state)[chosen] * rare_table).sum(1).float() + self.item_bias.weight[0, 0]
         facts = torch.cat([state.float(), batch.features], dim=1)
         purchase = self.purchase_linear(batch.features) + self.purchase(facts)
-        return Outputs(generate, copy, rare + self.popularity * batch.candidate_popularity, purchase.float())
+        return Outputs(generate, copy, purchase.float())
 
 
 def rank_loss(outputs: Outputs, batch: Batch) -> Tensor:
@@ -196,8 +195,8 @@ def rank_loss(outputs: Outputs, batch: Batch) -> Tensor:
     """
     in_vocabulary = batch.candidate_item > 0
     row, column = batch.candidate_state[in_vocabulary], batch.candidate_item[in_vocabulary] - 1
-    logits = outputs.generate.index_put((row, column), outputs.copy[in_vocabulary], accumulate=True)
-    rare = (outputs.rare + outputs.copy)[~in_vocabulary]
+    logits = outputs.generate.index_put((row, column), outputs.copy[in_vocabulary])
+    rare = outputs.copy[~in_vocabulary]
     rare_row = batch.candidate_state[~in_vocabulary]
     common = torch.logsumexp(logits, dim=1)
     anchor = common.detach()

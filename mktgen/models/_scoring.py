@@ -51,8 +51,7 @@ class Scorer:
         for chosen, batch in self._batches(scene):
             outputs = self.network(batch)
             generate = outputs.generate.double().numpy()
-            rare, copy = (outputs.rare + outputs.copy).double().numpy(), outputs.copy.double().numpy()
-            token, bounds = batch.candidate_item.numpy(), batch.candidate_state.numpy()
+            copy, bounds = outputs.copy.double().numpy(), batch.candidate_state.numpy()
             codes = self._codes(scene, chosen)
             for row, customer in enumerate(chosen):
                 name = scene.log.customers[customer]
@@ -60,12 +59,10 @@ class Scorer:
                 if codes[row].size == 0:
                     parts.append(_frame(name, False, *popular))
                     continue
-                common = token[low:high] > 0
-                scores = np.where(common, generate[row, token[low:high] - 1] + copy[low:high], rare[low:high])
                 # Candidates are the codes of the customer's last `memory` events; older ones are seen but not proposed.
                 own = np.unique(codes[row][-self.memory :])
                 ids = scene.log.item_ids.gather(own).to_numpy().astype(object)
-                parts.append(_frame(name, True, *_top(ids, scores, k)))
+                parts.append(_frame(name, True, *_top(ids, copy[low:high], k)))
                 fresh = np.ones(self.vocabulary.size, dtype=bool)
                 known = scene.log.code_item[np.unique(codes[row])]
                 fresh[known[known > 0] - 1] = False

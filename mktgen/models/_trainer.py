@@ -22,7 +22,7 @@ from mktgen.settings import TransformerSettings
 
 _WARM_UP: Final = 0.05  # share of the steps in which the learning rate rises
 _CLIP: Final = 1.0
-_SPEAK_EVERY: Final = 20.0  # seconds between progress lines within an epoch
+_SPEAK_EVERY: Final = 15.0  # seconds between progress lines within an epoch
 
 
 @dataclass(frozen=True)

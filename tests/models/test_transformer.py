@@ -200,11 +200,9 @@ def test_ranking_loss_is_the_softmax_over_vocabulary_and_own_rare_items() -> Non
         for i in np.flatnonzero(batch.candidate_state.numpy() == state):
             token = int(batch.candidate_item[i])
             if token:
-                logits[token - 1] += outputs.copy[i]
+                logits[token - 1] = outputs.copy[i]
             else:
-                extra.append(
-                    (float(outputs.rare[i] + outputs.copy[i]), bool(batch.rare_target[i]), float(batch.rare_weight[i]))
-                )
+                extra.append((float(outputs.copy[i]), bool(batch.rare_target[i]), float(batch.rare_weight[i])))
         total = torch.logsumexp(torch.cat([logits, torch.tensor([e[0] for e in extra], dtype=torch.float64)]), 0)
         for i in np.flatnonzero(batch.target_state.numpy() == state):
             expected -= float(batch.target_weight[i]) * float(logits[batch.target_item[i]] - total)
