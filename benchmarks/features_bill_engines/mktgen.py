@@ -1,4 +1,4 @@
-"""The product's own functions, week by week as onboarding does it, without storage."""
+"""The product's own functions, day by day and folded once at the end as onboarding does it, without storage."""
 
 from __future__ import annotations
 
@@ -26,9 +26,8 @@ def run(first: date, last: date) -> dict[str, Any]:
     items = cleaning.apply(mapping, raw, None, settings.cleaning, settings.source.max_field_chars).good
     # all days stay in the state, so that the whole tables can be compared
     everything = settings.features.model_copy(update={"window_days": 400, "item_window_days": 400})
-    state, promotions = features.empty_state(), None
+    promotions, lines = None, []
     for week in weeks(source, first, last):
-        lines = []
         for day, tables in week:
             inputs = cleaning.Inputs(
                 tables, source.mappings(day, {"items": items}), items, promotions, source.is_closed(day)
@@ -36,7 +35,7 @@ def run(first: date, last: date) -> dict[str, Any]:
             clean = cleaning.clean_day(day, inputs, settings.cleaning, settings.source.max_field_chars)
             promotions = clean.tables.get("context_promotions", promotions)
             lines.append(clean.tables["order_lines"])
-        state = features.fold(state, pl.concat(lines), week[-1][0], everything)
+    state = features.fold(features.empty_state(), pl.concat(lines), last, everything)
     cut = last + timedelta(days=1)
     features.customer_features(state, cut)
     features.item_features(state, cut)
