@@ -8,8 +8,9 @@ from datetime import date, timedelta
 
 from mktgen import pipeline
 from mktgen.errors import MktgenError
+from mktgen.lineage import lineage
 from mktgen.steps.runner import Platform, StepResult
-from mktgen.store import Manifest, lineage
+from mktgen.store import Manifest
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -362,7 +362,7 @@ def parallel(work: Callable[[T], R], items: Sequence[T], threads: int = _THREADS
         return list(pool.map(work, items))
 
 
-# -- lineage ----------------------------------------------------------------------------------------------------------
+# -- names ----------------------------------------------------------------------------------------------------------
 def parse_uri(uri: str) -> tuple[str, date, str]:
     """(artefact, partition, run) of `.../<artefact>/dt=<day>[/run=<id>]`; run "" is the current one."""
     pieces = uri.split("/")
@@ -373,31 +373,6 @@ def parse_uri(uri: str) -> tuple[str, date, str]:
     return pieces[index - 1], date.fromisoformat(pieces[index][3:]), run
 
 
-def lineage(store: Store, uri: str) -> Iterator[tuple[int, Manifest]]:
-    """Walk from an artefact back to raw rows: (depth, manifest), each artefact once, depth first."""
-    artefact, day, run = parse_uri(uri)
-    start = store.manifest_of_run(artefact, day, run) if run else store.need(artefact, day)
-    if start is None:
-        raise MissingArtefact(f"{uri}: no such run")
-    seen: set[tuple[str, str, str]] = set()
-    stack: list[tuple[int, Manifest]] = [(0, start)]
-    while stack:
-        depth, manifest = stack.pop()
-        name = (manifest.artefact, manifest.partition, manifest.run)
-        if name in seen:
-            continue
-        seen.add(name)
-        yield depth, manifest
-        found = parallel(
-            lambda p: store.manifest_of_run(p.artefact, date.fromisoformat(p.partition), p.run), manifest.parents
-        )
-        for parent, parent_manifest in reversed(list(zip(manifest.parents, found, strict=True))):
-            if parent_manifest is None:
-                raise CorruptArtefact(f"{manifest.folder}: parent {parent.artefact} dt={parent.partition} is gone")
-            stack.append((depth + 1, parent_manifest))
-
-
 __all__ = [
-    "Manifest", "ObjectStore", "Parent", "Provenance", "S3Location", "Store",
-    "lineage", "parallel", "parse_uri", "sha256",
+    "Manifest", "ObjectStore", "Parent", "Provenance", "S3Location", "Store", "parallel", "parse_uri", "sha256",
 ]  # fmt: skip

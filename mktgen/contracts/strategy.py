@@ -1,0 +1,157 @@
+"""Decisions, what was sent, and what followed."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from mktgen.contracts.base import table
+
+SEGMENTS = table(
+    "segments",
+    {
+        "segment_id": pl.String,
+        "name_en": pl.String,
+        "name_zh": pl.String,
+        "description_en": pl.String,
+        "description_zh": pl.String,
+        "customers": pl.Int64,
+        "orders_84d": pl.Float64,
+        "net_minor_84d": pl.Float64,
+        "recency_days": pl.Float64,
+        "discount_share_84d": pl.Float64,
+        "p_churn_28d": pl.Float64,
+    },
+    key=["segment_id"],
+)
+CUSTOMER_SEGMENTS = table("customer_segments", {"customer_id": pl.String, "segment_id": pl.String}, key=["customer_id"])
+RECOMMENDATIONS = table(
+    "recommendations",
+    {
+        "customer_id": pl.String,
+        "item_id": pl.String,
+        "category": pl.String,
+        "seen": pl.Boolean,
+        "rank": pl.Int32,
+        "score": pl.Float64,
+        "reason": pl.String,
+    },
+    key=["customer_id", "item_id"],
+)
+OFFER_SCORES = table(
+    "offer_scores",  # candidate actions: one offer of one running campaign for one customer
+    {
+        "customer_id": pl.String,
+        "campaign_id": pl.String,
+        "offer_id": pl.String,
+        "item_id": pl.String,  # the eligible item shown with the offer
+        "affinity": pl.Float64,  # share of the customer's lines on the offer's items
+        "p_redeem": pl.Float64,  # P(redeems any coupon of the campaign | mailed), calibrated
+        "p_redeem_low": pl.Float64,
+        "p_redeem_high": pl.Float64,
+        "cost_minor": pl.Int64,  # contact cost + reserved face value, what the budget is charged
+        "value_minor": pl.Float64,  # expected margin under the configured assumptions; not incremental
+    },
+    key=["customer_id", "offer_id"],
+)
+DECISIONS = table(
+    "decisions",
+    {
+        "decision_id": pl.String,
+        "customer_id": pl.String,
+        "segment_id": pl.String,
+        "action": pl.String,  # offer_id, or "no_contact"
+        "campaign_id": pl.String,
+        "offer_id": pl.String,
+        "item_ids": pl.List(pl.String),
+        "channel": pl.String,
+        "action_set": pl.List(pl.String),  # always contains "no_contact"
+        "action_propensities": pl.List(pl.Float64),  # aligned with action_set; sums to 1
+        "propensity": pl.Float64,  # of the drawn action, given the customer is not held out
+        "explored": pl.Boolean,
+        "holdout": pl.Boolean,
+        "holdout_share": pl.Float64,
+        "p_redeem": pl.Float64,
+        "expected_value_minor": pl.Float64,
+        "cost_minor": pl.Int64,
+        "model_version": pl.String,
+        "policy_version": pl.String,
+        "config_version": pl.String,
+    },
+    key=["decision_id"],
+    nullable=["campaign_id", "offer_id", "channel", "p_redeem"],
+)
+MESSAGES = table(
+    "messages",
+    {
+        "decision_id": pl.String,
+        "customer_id": pl.String,
+        "campaign_id": pl.String,
+        "channel": pl.String,
+        "language": pl.String,
+        "subject": pl.String,
+        "body": pl.String,
+        "template_id": pl.String,
+    },
+    key=["decision_id"],
+)
+
+SENDS = table(
+    "sends",
+    {
+        "send_id": pl.String,
+        "decision_id": pl.String,
+        "customer_id": pl.String,
+        "campaign_id": pl.String,
+        "offer_id": pl.String,
+        "channel": pl.String,
+        "sent_for": pl.Date,  # the partition it was decided for
+        "status": pl.String,  # sent | already_sent | unconfirmed | refused; see execution/dispatch.py
+        "detail": pl.String,
+    },
+    key=["send_id"],
+    nullable=["detail"],
+)
+OUTCOMES = table(
+    "outcomes",  # what customers did on one day
+    {
+        "customer_id": pl.String,
+        "business_date": pl.Date,
+        "orders": pl.Int64,
+        "net_minor": pl.Int64,
+        "item_ids": pl.List(pl.String),
+        "redeemed_offers": pl.List(pl.String),
+    },
+    key=["customer_id", "business_date"],
+)
+ATTRIBUTIONS = table(
+    "attributions",  # one decision (ours) or exposure (really sent) and what followed inside the window, up to today
+    {
+        "kind": pl.String,  # decision | exposure
+        "reference_id": pl.String,  # decision_id | exposure_id
+        "customer_id": pl.String,
+        "campaign_id": pl.String,
+        "decided_on": pl.Date,
+        "window_end": pl.Date,
+        "matured": pl.Boolean,
+        "was_sent": pl.Boolean,
+        "holdout": pl.Boolean,  # null for exposures: the shop kept no holdout of its own
+        "predicted": pl.Float64,  # p_redeem when decided, where there was one
+        "redeemed": pl.Boolean,
+        "orders": pl.Int64,
+        "net_minor": pl.Int64,
+        "recommended_bought": pl.Int64,  # recommended items bought: "would have bought", not response
+        "recommended": pl.Int64,
+    },
+    key=["kind", "reference_id"],
+    nullable=["campaign_id", "predicted", "holdout"],
+)
+DRIFT = table(
+    "drift",
+    {
+        "feature": pl.String,
+        "psi": pl.Float64,  # population stability index against the training cut
+        "threshold": pl.Float64,
+        "drifted": pl.Boolean,
+    },
+    key=["feature"],
+)
