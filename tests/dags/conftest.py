@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mktgen.store import ObjectStore, S3Location
-from tests.execution.seaweed import running
+from mktgen.store import ObjectStore
+from tests.support.s3_server import S3Server, object_store, s3_server
 
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
+
+__all__ = ["object_store", "s3_server"]  # fixtures
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,7 +40,7 @@ def airflow_environment(home: Path) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Environment first, then one `airflow db migrate`; Airflow reads both when it is first imported."""
     home = tmp_path_factory.mktemp("airflow")
@@ -46,7 +48,7 @@ def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     os.environ.update(airflow_environment(home))
     os.environ.pop("MKTGEN_SOURCE_ENDS", None)
     sys.path.insert(0, str(ROOT / "plugins"))
-    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True, timeout=300)
     with warnings.catch_warnings():
         # Airflow's API imports svcs, which imports FastAPI's test client, which wants another HTTP library.
         warnings.filterwarnings("ignore", message="Using `httpx` with `starlette.testclient`")
@@ -57,7 +59,7 @@ def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     os.environ.update(before)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def dagbag(airflow_home: Path) -> DagBag:
     from airflow.dag_processing.dagbag import DagBag
 
@@ -77,25 +79,15 @@ def as_task(partition_key: str | None, **params: Any) -> AbstractContextManager[
     return set_current_context(context)  # type: ignore[arg-type]
 
 
-@pytest.fixture(scope="session")
-def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[S3Location, dict[str, str]]]:
-    with running(tmp_path_factory.mktemp("weed")) as started:
-        yield started
-
-
 @pytest.fixture
-def store_environment(
-    weed: tuple[S3Location, dict[str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> ObjectStore:
-    """The environment that production's tasks have, on the session's SeaweedFS, with a prefix of its own."""
-    where, keys = weed
-    values = keys | {
+def store_environment(s3_server: S3Server, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
+    """The environment that production's tasks have, on the tests' SeaweedFS, with a prefix of its own."""
+    values = {
+        **s3_server.environment,
         "MKTGEN_PSEUDONYM_KEY": "a key for tests only",
-        "MKTGEN_S3_ENDPOINT": where.endpoint,
-        "MKTGEN_S3_BUCKET": where.bucket,
-        "MKTGEN_S3_PREFIX": tmp_path.name,
+        "MKTGEN_S3_PREFIX": object_store.location.prefix,
         "MKTGEN_CONFIG": "",
     }
     for name, value in values.items():
         monkeypatch.setenv(name, value)
-    return ObjectStore(S3Location(where.endpoint, where.bucket, tmp_path.name))
+    return object_store
