@@ -60,7 +60,7 @@ class Cleaned:
 def apply(
     table: Table, raw: pl.DataFrame, context: pl.DataFrame | None, settings: CleaningSettings, max_chars: int
 ) -> Cleaned:
-    """Clean one raw table (String columns plus `row`).
+    """Clean one raw table (String columns plus `row`); good rows stay in the order they were delivered in.
 
     `context`: `raw` with looked-up columns joined to it (same rows, same order), where the mapping needs any.
     Raises ContractError if the good rows break the canonical contract, RuntimeError if a row went missing.
@@ -76,9 +76,9 @@ def apply(
     passed = frame.filter(pl.col("_rule").is_null())
     good = passed.select([expr.alias(name) for name, expr in table.columns.items()])
     if table.merge_by_or:
-        good = _merge_flags(good, frame.filter(pl.col("_rule").is_null() | (pl.col("_rule") == DUPLICATE)), table)
+        good = _merge_flags(good, bad, table)
     schema = contract(table.canonical)
-    good = schema.check(good.cast(pl.Schema(schema.columns))).sort(schema.key)
+    good = schema.check(good.cast(pl.Schema(schema.columns)))
     quarantine = _quarantine(bad, table, texts)
     if good.height + quarantine.height != raw.height:
         raise RuntimeError(f"{table.table}: {raw.height} rows read, {good.height} good + {quarantine.height} refused")
@@ -94,18 +94,26 @@ def _first_broken(table: Table, too_long: pl.Expr) -> pl.Expr:
 
 
 def _mark_duplicates(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
-    if not table.key:
+    """Of the rows that broke nothing, all but the first of a key."""
+    valid = frame.filter(pl.col("_rule").is_null())
+    first = valid.unique(subset=list(table.key), keep="first")
+    if first.height == valid.height:
         return frame
-    valid = pl.col("_rule").is_null()
-    again = valid & (pl.col("row").rank("ordinal").over([*table.key, valid.alias("_valid")]) > 1)
-    return frame.with_columns(_rule=pl.when(again).then(pl.lit(DUPLICATE)).otherwise(pl.col("_rule")))
+    again = valid.select("row").join(first.select("row"), on="row", how="anti").with_columns(_again=pl.lit(DUPLICATE))
+    joined = frame.join(again, on="row", how="left", maintain_order="left")
+    return joined.with_columns(_rule=pl.coalesce("_rule", "_again")).drop("_again")
 
 
-def _merge_flags(good: pl.DataFrame, rows: pl.DataFrame, table: Table) -> pl.DataFrame:
-    names = [name for name in good.columns if name not in table.merge_by_or]
-    every = rows.select([expr.alias(name) for name, expr in table.columns.items()])
-    merged = every.group_by(names).agg(pl.col(table.merge_by_or).any())
-    return merged.select(good.columns)
+def _merge_flags(good: pl.DataFrame, bad: pl.DataFrame, table: Table) -> pl.DataFrame:
+    """OR the flags of refused duplicates into the row that was kept."""
+    same = [name for name in good.columns if name not in table.merge_by_or]
+    again = bad.filter(pl.col("_rule") == DUPLICATE).select([expr.alias(name) for name, expr in table.columns.items()])
+    if again.is_empty():
+        return good
+    more = again.group_by(same).agg(pl.col(table.merge_by_or).any().name.suffix("_again"))
+    joined = good.join(more, on=same, how="left", maintain_order="left")
+    merged = [(pl.col(name) | pl.col(f"{name}_again").fill_null(False)).alias(name) for name in table.merge_by_or]
+    return joined.with_columns(merged).select(good.columns)
 
 
 def _quarantine(bad: pl.DataFrame, table: Table, texts: list[str]) -> pl.DataFrame:
