@@ -160,10 +160,19 @@ def may_dispatch(partition: date, platform: Platform | None = None) -> tuple[boo
 
 
 def record_approval(
-    partition: date, approved: bool, responder: str, note: str = "", platform: Platform | None = None
+    partition: date,
+    approved: bool,
+    responder: str,
+    note: str = "",
+    *,
+    shown: str = "",
+    platform: Platform | None = None,
 ) -> StepResult:
-    """Keep a person's answer to the strategy as published now. The first answer to a strategy stays."""
-    return acting.keep_answer(platform or Platform.from_environment(), partition, approved, responder, note)
+    """Keep a person's answer to the strategy as published now. The first answer to a strategy stays.
+
+    `shown`: run of the `published` artefact that the person saw; NotAllowed where another was published meanwhile.
+    """
+    return acting.keep_answer(platform or Platform.from_environment(), partition, approved, responder, note, shown)
 
 
 def requested_training(partition: date, platform: Platform | None = None) -> bool:

@@ -90,9 +90,16 @@ def strategy_run(published: PublishedStrategy) -> str:
     return parse_uri(published.strategy_uri)[2]
 
 
-def keep_answer(platform: Platform, day: date, approved: bool, responder: str, note: str) -> StepResult:
+def keep_answer(
+    platform: Platform, day: date, approved: bool, responder: str, note: str, shown: str = ""
+) -> StepResult:
     """Store an answer under the strategy it answers; a later one finds the first and changes nothing."""
     published = platform.store.need("published", day)
+    if shown and shown != published.run:
+        raise NotAllowed(
+            f"the strategy of {day} was published anew (run {published.run}) after run {shown} was shown for approval. "
+            "Nothing is sent; answer the approval of the newer run."
+        )
     run = strategy_run(platform.store.read_document(published, PublishedStrategy))
     answer = Approval(partition=day, approved=approved, responder=responder, strategy_run=run, note=note)
     identity = sha256(f"approval {day} {run}".encode())[:16]

@@ -67,20 +67,12 @@ def record_approval(shown: dict[str, Any], answer: dict[str, Any]) -> dict[str, 
     """
     from mktgen import pipeline
     from mktgen.documents import Approval
-    from mktgen.errors import NotAllowed
 
-    partition = partition_of(get_current_context())
-    store = open_store()
-    current = store.need("published", partition)
-    if current.run != shown["run_id"]:
-        raise NotAllowed(
-            f"the strategy of {partition} was published anew (run {current.run}) after run {shown['run_id']} was shown "
-            "for approval. Nothing is sent; answer the approval of the newer run."
-        )
+    partition, store = partition_of(get_current_context()), open_store()
     approved = answer["chosen_options"] == [APPROVE]
     who = (answer.get("responded_by_user") or {}).get("name") or "nobody (no answer in time)"
     note = str((answer.get("params_input") or {}).get("note", ""))
     log.info("%s by %s%s", "approved" if approved else "rejected", who, f": {note}" if note else "")
-    result = report(pipeline.record_approval(partition, approved, who, note))
+    result = report(pipeline.record_approval(partition, approved, who, note, shown=shown["run_id"]))
     kept = store.read_document(store.need("approval", partition), Approval)
     return result if kept.approved else {}
