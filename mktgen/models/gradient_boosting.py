@@ -35,13 +35,10 @@ class GradientBoosting(Model):
     def fit(self, data: TrainingSet, settings: ModelSettings, session: Session) -> FitReport:
         examples = labelled(data)
         values = feature_matrix(examples, FEATURES)
-        fitted = {
-            f"purchase_{h}d": _boost(values, target(examples, h), _CUSTOMER, settings.threads, session.seed)
-            for h in HORIZONS
-        }
+        fitted = {f"purchase_{h}d": _boost(values, target(examples, h), _CUSTOMER, session.seed) for h in HORIZONS}
         session.progress(f"gradient_boosting: {examples.height} customer examples done")
         pairs, bought = _candidates.training_rows(data, session.seed)
-        fitted["next_item"] = _boost(pairs, bought, _RANKING, settings.threads, session.seed)
+        fitted["next_item"] = _boost(pairs, bought, _RANKING, session.seed)
         session.progress(f"gradient_boosting: {bought.size} candidate pairs done")
         self._models = fitted
         parameters: dict[str, float | int | str | bool] = {
@@ -65,7 +62,8 @@ class GradientBoosting(Model):
         )
 
     def _positive(self, name: str, values: Floats) -> Floats:
-        result: Floats = self._models[name].predict_proba(values)[:, 1]
+        with threadpool_limits(limits=1):
+            result: Floats = self._models[name].predict_proba(values)[:, 1]
         return result
 
     def save(self, directory: Path) -> None:
@@ -82,10 +80,11 @@ class GradientBoosting(Model):
 
 
 def _boost(
-    values: Floats, labels: NDArray[np.bool_], parameters: dict[str, float | int], threads: int, seed: int
+    values: Floats, labels: NDArray[np.bool_], parameters: dict[str, float | int], seed: int
 ) -> HistGradientBoostingClassifier:
     if labels.all() or not labels.any():
         raise PermanentError(f"gradient boosting: all {labels.size} labels are equal; widen the training period")
     model = HistGradientBoostingClassifier(early_stopping=False, random_state=seed, **parameters)
-    with threadpool_limits(limits=threads):
+    # One thread: OpenMP's waiting threads make boosting ten times slower where the cores are shared with other work.
+    with threadpool_limits(limits=1):
         return model.fit(values, labels)
