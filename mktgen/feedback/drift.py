@@ -16,8 +16,12 @@ _MIN_ROWS: Final = 200  # fewer rows make ten bins too noisy: see `population_st
 _PSEUDO_COUNT: Final = 0.5
 
 
+# Lifetime counts grow with the calendar though nobody changes: a panel that began on one day shifts by a day every day.
+GROWING: Final = frozenset({"tenure_days", "orders_all", "net_minor_all", "categories_all", "category_entropy"})
+
+
 def detect_drift(reference: pl.DataFrame, current: pl.DataFrame, settings: FeedbackSettings) -> pl.DataFrame:
-    """contracts.DRIFT: one row per numeric feature, sorted by feature.
+    """contracts.DRIFT: one row per numeric feature that doesn't grow with the calendar, sorted by feature.
 
     reference, current: contracts.CUSTOMER_FEATURES at the training cut and now. A missing value is a bin of its own.
     Raises ContractError where either has fewer than 200 customers: too few to tell drift from chance.
@@ -25,7 +29,7 @@ def detect_drift(reference: pl.DataFrame, current: pl.DataFrame, settings: Feedb
     for name, frame in (("reference", reference), ("current", current)):
         if frame.height < _MIN_ROWS:
             raise ContractError(f"detect_drift: {name} has {frame.height} customers, {_MIN_ROWS} are needed")
-    features = sorted(name for name, dtype in reference.schema.items() if dtype == pl.Float64)
+    features = sorted(name for name, dtype in reference.schema.items() if dtype == pl.Float64 and name not in GROWING)
     rows = [(name, population_stability_index(_values(reference, name), _values(current, name))) for name in features]
     frame = pl.DataFrame(rows, schema={"feature": pl.String, "psi": pl.Float64}, orient="row").with_columns(
         pl.lit(settings.psi_threshold).alias("threshold"), (pl.col("psi") > settings.psi_threshold).alias("drifted")

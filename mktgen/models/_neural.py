@@ -34,6 +34,8 @@ class NeuralModel(VectorModel):
 
     encoder: ClassVar[Literal["transformer", "lstm"]]
     tasks: ClassVar[frozenset[Task]] = frozenset({"ranking", "customer"})
+    distributed: ClassVar[bool] = True
+    packages: ClassVar[tuple[str, ...]] = ("torch",)
 
     def __init__(self) -> None:
         self._scorer: Scorer | None = None

@@ -81,6 +81,7 @@ class Model(ABC):
     kind: ClassVar[str]
     tasks: ClassVar[frozenset[Task]]
     distributed: ClassVar[bool] = False  # all ranks of torchrun take part in `fit`
+    packages: ClassVar[tuple[str, ...]] = ()  # distributions needed to load it beside the common ones
 
     @abstractmethod
     def fit(self, data: TrainingSet, settings: ModelSettings, session: Session) -> FitReport:

@@ -47,6 +47,7 @@ def log_models(run: Run, written: dict[str, Manifest]) -> list[str]:
                     reliability=_reliability(customers, entry.kind),
                     git_commit=config.git_commit() or None,
                     notice=run.platform.source.notice,
+                    packages=models.model_class(entry.kind).packages,
                 )
             )
         made += logged.created
