@@ -18,6 +18,7 @@ from mktgen.store import ObjectStore, S3Location, Store
 
 DAGS = ("marketing_loop", "marketing_execution", "marketing_feedback")
 GREEN = ("success", "skipped")
+LOGGED_UNDER = {"ranking": "ranking", "customer": "churn_28d"}  # task -> the prefix of its metric in MLflow
 
 
 def gather(instance: Parts, airflow: Airflow, days: Sequence[date], wall_s: float) -> Facts:
@@ -109,7 +110,7 @@ def _champions(store: Store, mlflow: MLflow, day: date) -> list[Champion]:
             task.task,
             task.champion,
             task.metric,
-            mlflow.champion_metric(f"mktgen-{task.task}", task.metric),
+            mlflow.champion_metric(f"mktgen-{task.task}", f"{LOGGED_UNDER[task.task]}.{task.metric}"),
             task.reason,
         )
         for task in (promotion.ranking, promotion.customer)
@@ -121,7 +122,8 @@ def _retraining(store: Store, day: date) -> str:
     if manifest is None:
         return "not measured yet"
     request = store.read_document(manifest, documents.RetrainingRequest)
-    return f"{day}: {'retraining asked for' if request.requested else 'no retraining'}: {'; '.join(request.reasons)}"
+    answer = "retraining asked for" if request.requested else "no reason to train before the turn"
+    return ": ".join([str(day), answer, *(["; ".join(request.reasons)] if request.reasons else [])])
 
 
 class MLflow:

@@ -102,7 +102,7 @@ def to_json(facts: Facts) -> str:
 
 def render(facts: Facts) -> list[str]:
     lines = [
-        f" mktgen: {facts.source}, {len(facts.days)} days in {clock(facts.wall_s)} ".center(WIDTH, "─"),
+        f" mktgen: {facts.source}, {len(facts.days)} days, this call {clock(facts.wall_s)} ".center(WIDTH, "─"),
         *_days(facts.days),
         "",
         *_wrap("Slowest   ", [f"{s.task} {s.partition[5:]} {s.seconds:.0f} s" for s in slowest(facts.steps)], ", ", 1),
@@ -110,13 +110,17 @@ def render(facts: Facts) -> list[str]:
         f"Approval  {_approval(facts.approval)}",
         *_wrap("Models    ", [f"{len(facts.runs)} runs in MLflow", *(run.split()[0] for run in facts.runs)], ", ", 2),
         *_wrap("Registry  ", [f"{name}: {what}" for name, what in facts.registered.items()], "; ", 2),
-        *(f"Champion  {_champion(champion)}"[:WIDTH] for champion in facts.champions[:3]),
+        *(
+            line
+            for champion in facts.champions[:2]
+            for line in _wrap("Champion  ", _champion(champion).split(), " ", 2)
+        ),
         *_wrap("Refused   ", [f"{r.metric} (needs {' + '.join(r.missing)})" for r in facts.refused], "; ", 3),
         f"Feedback  {facts.retraining}"[:WIDTH],
         *_wrap("Notice    ", facts.notice.split(), " ", 2),
         "",
-        *(f"{name:<10}{link}" for name, link in facts.links.items()),
-        f"Login     {facts.login} / {facts.password}",
+        *(f"{name:<11}{link}" for name, link in facts.links.items()),
+        f"Login      {facts.login} / {facts.password}",
     ]
     return lines[:MAX_LINES]
 

@@ -64,7 +64,7 @@ def test_it_fits_one_screen(notice: str, reasons: list[str], models: dict[str, s
     lines = summary.render(full)
     assert len(lines) <= summary.MAX_LINES
     assert max(map(len, lines)) <= summary.WIDTH
-    assert lines[-1] == "Login     admin / s3cret-word"
+    assert lines[-1] == "Login      admin / s3cret-word"
 
 
 def test_the_json_has_the_same_facts_without_the_password() -> None:
