@@ -20,7 +20,7 @@ class Progress:
     """Where a training stands. Its randomness needs no state: it is seeded anew at each step from (seed, step, rank).
 
     identity: digest of data, settings, seed and processes; a checkpoint of another training is not resumed. sums: parts
-    of the running epoch's curves. seconds: spent in it, a measure of speed that never reaches a saved model.
+    of the curves' next point. seconds: spent on it; speeds: events per second so far. Neither reaches a saved model.
     """
 
     identity: str
@@ -29,6 +29,7 @@ class Progress:
     sums: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     curves: dict[str, list[float]] = field(default_factory=dict)
+    speeds: list[float] = field(default_factory=list)
 
 
 def weights_of(network: nn.Module) -> dict[str, Tensor]:

@@ -84,7 +84,8 @@ class NeuralModel(VectorModel):
             "examples": data.examples.height,
         }
         final = {f"final_{name}": values[-1] for name, values in progress.curves.items()}
-        return FitReport(facts, progress.curves, {**{name: float(n) for name, n in counts.items()}, **final})
+        measured = {**{name: float(n) for name, n in counts.items()}, **final}
+        return FitReport(facts, progress.curves, measured, {"events_per_second": progress.speeds})
 
     def rank(self, history: History, customers: list[str], k: int) -> pl.DataFrame:
         return self._trained.rank(history, customers, k)

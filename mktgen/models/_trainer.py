@@ -23,6 +23,7 @@ from mktgen.settings import TransformerSettings
 _WARM_UP: Final = 0.05  # share of the steps in which the learning rate rises
 _CLIP: Final = 1.0
 _SPEAK_EVERY: Final = 15.0  # seconds between progress lines within an epoch
+_PARTS: Final = 10  # points of the learning curves per epoch: one epoch is often enough, and one point is no curve
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,12 @@ class Trainer:
             if perf_counter() - spoken > _SPEAK_EVERY:
                 self._report(len(order))
                 spoken = perf_counter()
+            if progress.step * _PARTS // len(order) > (progress.step - 1) * _PARTS // len(order):
+                self._close_part()
+                started = perf_counter()
             if progress.step % self.plan.checkpoint_every == 0 and progress.step < len(order):
                 self._save()
-        self._report(len(order))
-        self._close_epoch()
+        progress.epoch, progress.step = progress.epoch + 1, 0
         self._save()
 
     def _step(self, batch: Batch) -> None:
@@ -136,17 +139,18 @@ class Trainer:
         for name, value in values.items():
             progress.sums[name] = progress.sums.get(name, 0.0) + value
 
-    def _close_epoch(self) -> None:
+    def _close_part(self) -> None:
+        """A point of each curve: means since the one before."""
         progress, sums = self.progress, self.progress.sums
         values = {
             "loss_ranking": sums["ranking"] / max(sums["ranked"], 1.0),
             "loss_purchase": sums["purchase"] / max(sums["labelled"], 1.0),
             "gradient_norm": sums["norm"] / sums["steps"],
-            "events_per_second": sums["events"] / max(progress.seconds, 1e-9),
         }
         for name, value in values.items():
             progress.curves.setdefault(name, []).append(value)
-        progress.epoch, progress.step, progress.sums, progress.seconds = progress.epoch + 1, 0, {}, 0.0
+        progress.speeds.append(sums["events"] / max(progress.seconds, 1e-9))
+        progress.sums, progress.seconds = {}, 0.0
 
     def _save(self) -> None:
         if self.group.leads:

@@ -65,11 +65,16 @@ class Session:
 
 @dataclass
 class FitReport:
-    """Facts of a training for MLflow. `curves`: metric name -> one value per epoch."""
+    """Facts of a training for MLflow.
+
+    `curves`: metric name -> one value per epoch, or per part of one. `speeds`: the same, of what differs from run to run
+    (throughput); kept apart, because it must not enter an artefact.
+    """
 
     parameters: dict[str, float | int | str | bool] = field(default_factory=dict)
     curves: dict[str, list[float]] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    speeds: dict[str, list[float]] = field(default_factory=dict)
 
 
 class Model(ABC):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from mktgen.documents import ModelEntry, ModelSet, Promotion
 from mktgen.evaluation.classification import churn_reliability
 from mktgen.model_run import Input, ModelRun
 from mktgen.steps.runner import Run
+from mktgen.steps.training import speed_key
 from mktgen.store import Manifest, sha256
 
 NOT_TRACKED = "MLflow is not configured (MLFLOW_TRACKING_URI): models are on S3 only"
@@ -34,7 +36,7 @@ def log_models(run: Run, written: dict[str, Manifest]) -> list[str]:
         with tempfile.TemporaryDirectory(prefix="mktgen-log-") as place:
             logged = server.log_model_run(
                 ModelRun(
-                    entry=entry,
+                    entry=_with_speeds(run, entry),
                     tasks=frozenset(models.model_class(entry.kind).tasks),
                     description=(models.model_class(entry.kind).__doc__ or entry.kind).strip(),
                     directory=_download(run, entry, Path(place)),
@@ -52,6 +54,14 @@ def log_models(run: Run, written: dict[str, Manifest]) -> list[str]:
             )
         made += logged.created
     return [f"MLflow: {made} models logged, {len(trained.models) - made} found"]
+
+
+def _with_speeds(run: Run, entry: ModelEntry) -> ModelEntry:
+    raw = run.platform.objects.get(speed_key(run.inputs["models"][-1].run, entry.kind))
+    speeds: dict[str, list[float]] = {} if raw is None else json.loads(raw)
+    metrics = {f"training.{name}": sum(values) / len(values) for name, values in speeds.items() if values}
+    curves = {name: values for name, values in speeds.items() if len(values) > 1}
+    return entry.model_copy(update={"metrics": entry.metrics | metrics, "curves": entry.curves | curves})
 
 
 def _download(run: Run, entry: ModelEntry, place: Path) -> Path:

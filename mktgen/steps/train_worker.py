@@ -21,7 +21,7 @@ from mktgen.documents import ModelEntry
 from mktgen.models.base import Session, TrainingSet
 from mktgen.settings import ModelSettings
 from mktgen.steps.runner import Platform
-from mktgen.steps.training import JOB_TABLES, die_with_parent
+from mktgen.steps.training import JOB_TABLES, die_with_parent, speed_key
 from mktgen.store import ObjectStore
 
 
@@ -98,9 +98,12 @@ def _learn(
     )
     for name, content in files.items():
         objects.put(f"{prefix}/done/{name}", content)
+    seconds = time.monotonic() - started
+    speeds = {"seconds": [seconds], **report.speeds}
+    objects.put(speed_key(prefix.split("/")[1], kind), json.dumps(speeds).encode())
     objects.put(f"{prefix}/done.json", entry.to_bytes())
     _write_entry(job, kind, entry.to_bytes())
-    say(f"done in {time.monotonic() - started:.1f} s")
+    say(f"done in {seconds:.1f} s")
 
 
 def _follow(

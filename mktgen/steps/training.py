@@ -135,6 +135,11 @@ def checkpoint_prefix(run_id: str) -> str:
     return f"_checkpoints/{run_id}/"
 
 
+def speed_key(run_id: str, kind: str) -> str:
+    """How fast a kind was trained: for MLflow, and no artefact, because no two runs take the same time."""
+    return f"_speeds/{run_id}/{kind}.json"
+
+
 def _write_job(job: Path, run: Run, lines: pl.DataFrame, cut: date) -> None:
     settings, first = run.settings, run.platform.source.first_day
     known = lines.filter(pl.col("business_date") < cut)
