@@ -102,6 +102,8 @@ class Trainer:
             if perf_counter() - spoken > _SPEAK_EVERY:
                 self._report(len(order))
                 spoken = perf_counter()
+            if progress.step == len(order):
+                self._report(len(order))
             if progress.step * _PARTS // len(order) > (progress.step - 1) * _PARTS // len(order):
                 self._close_part()
                 started = perf_counter()

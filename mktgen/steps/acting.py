@@ -10,7 +10,7 @@ import polars as pl
 
 from mktgen.contracts import DRIFT, OUTCOMES
 from mktgen.documents import Approval, FeedbackReport, PublishedStrategy, RetrainingRequest
-from mktgen.errors import NotAllowed
+from mktgen.errors import MissingArtefact, NotAllowed
 from mktgen.execution.channels import channel_class
 from mktgen.execution.channels.base import Connections
 from mktgen.execution.dispatch import check_allowed, dispatch
@@ -20,7 +20,7 @@ from mktgen.steps.data import days_between
 from mktgen.steps.deciding import today
 from mktgen.steps.runner import Outcome, Platform, Read, Run, StepResult
 from mktgen.steps.training import campaign_reads, training_day
-from mktgen.store import Provenance, parse_uri, sha256
+from mktgen.store import Manifest, Provenance, parse_uri, sha256
 
 VAULT: Final = "_vault"
 
@@ -37,29 +37,57 @@ def newest_published(platform: Platform) -> date | None:
 def dispatch_reads(day: date, platform: Platform) -> list[Read]:
     return [
         *today(("published",), day, "publish"),
-        *today(("decisions",), day, "allocate"),
-        *today(("messages",), day, "write_briefs"),
         *today(("approval",), day, "the approval in the Dag marketing_execution"),
     ]
 
 
 def send(run: Run) -> Outcome:
-    """Hand the approved messages to the channel, each once. Raises NotAllowed where nothing may be sent."""
+    """Hand the approved messages to the channel, each once. Raises NotAllowed where nothing may be sent.
+
+    Sent is what was published: decisions or messages made since then were neither evaluated nor approved.
+    """
     platform, settings = run.platform, run.settings
     newest = newest_published(platform)
     if newest is None:
         raise RuntimeError(f"{run.day} is published, but no published partition was found")
+    published = run.document("published", PublishedStrategy)
+    superseded = _superseded(platform, published)
+    if superseded is not None:
+        raise NotAllowed(superseded)
     connections = Connections(
         platform.objects, settings.execution, lambda who: _address(platform, who), platform.environment.smtp_login
     )
     result = dispatch(
-        run.table("decisions"), run.table("messages"), run.document("approval", Approval),
-        run.document("published", PublishedStrategy), newest, settings.execution.live_from, run.day,
+        _published_table(platform, published.decisions_uri), _published_table(platform, published.messages_uri),
+        run.document("approval", Approval), published, newest, settings.execution.live_from, run.day,
         channel_class(settings.strategy.channel).create(connections), Ledger(platform.objects), settings.strategy,
     )  # fmt: skip
     counts = result.sends.group_by("status").len().sort("status")
     states = ", ".join(f"{status} {count}" for status, count in counts.iter_rows()) or "nobody was to be contacted"
     return Outcome(tables={"sends": result.sends}, notes=[f"{states}; {result.sent_now} handed over now"])
+
+
+def _published_table(platform: Platform, uri: str) -> pl.DataFrame:
+    return platform.store.read_table(_published_manifest(platform, uri))
+
+
+def _published_manifest(platform: Platform, uri: str) -> Manifest:
+    artefact, day, run = parse_uri(uri)
+    manifest = platform.store.manifest_of_run(artefact, day, run)
+    if manifest is None:
+        raise MissingArtefact(f"{uri} is published but gone: run publish of {day} again")
+    return manifest
+
+
+def _superseded(platform: Platform, published: PublishedStrategy) -> str | None:
+    """Why a published strategy is not the day's strategy any more: a later evaluation may have stopped it."""
+    current = platform.store.current("strategy", published.partition)
+    if current is not None and current.digest == _published_manifest(platform, published.strategy_uri).digest:
+        return None
+    return (
+        f"the strategy of {published.partition} was evaluated anew after it was published, and that result is not "
+        "published. Nothing is sent; run the day's marketing_loop again, to the end."
+    )
 
 
 def _address(platform: Platform, customer_id: str) -> str | None:
@@ -78,6 +106,9 @@ def refusal(platform: Platform, day: date) -> str | None:
     answered = platform.store.current("approval", day)
     if answered is not None and platform.store.read_document(answered, Approval).strategy_run == strategy_run(document):
         return f"this strategy of {day} was answered before: nobody is asked twice, nothing is sent twice"
+    superseded = _superseded(platform, document)
+    if superseded is not None:
+        return superseded
     wished = Approval(partition=day, approved=True, responder="", strategy_run=strategy_run(document))
     try:
         check_allowed(wished, document, newest, platform.settings.execution.live_from, day)
@@ -106,6 +137,7 @@ def keep_answer(
     source = Provenance("record_approval", identity, "", "", 0, (published.as_parent(),))
     kept = platform.store.manifest_of_run("approval", day, identity)
     manifest = kept or platform.store.write_document("approval", day, answer, source)
+    platform.store.point(manifest)  # an attempt may have ended between the answer and its pointer
     first = platform.store.read_document(manifest, Approval)
     said = "approved" if first.approved else "rejected"
     return StepResult(

@@ -99,7 +99,7 @@ def test_losses_fall_and_the_report_says_what_was_trained() -> None:
     )
     epoch = len(report.curves["loss_ranking"]) // 6
     fall = {name: (sum(values[-epoch:]) - sum(values[:epoch])) / epoch for name, values in report.curves.items()}
-    assert fall["loss_ranking"] < -0.1
+    assert fall["loss_ranking"] < -0.05
     assert fall["loss_purchase"] < 0
     lengths = {len(values) for values in (*report.curves.values(), *report.speeds.values())}
     assert len(lengths) == 1
