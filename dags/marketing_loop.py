@@ -3,7 +3,8 @@
 From the day's raw rows to a published, evaluated strategy. A run's **partition key** is its business day (New York);
 it starts by itself at midnight, when the day is over.
 
-**To run past days:** *Trigger* > *Backfill*, choose first and last day, *Max Active Runs* 1. Days are decided in order.
+**To run past days:** *Trigger* > *Backfill*, from 00:00 of the first day to 23:59 of the last (the form's times are UTC
+unless changed below the menu; a business day begins at 4 or 5 o'clock UTC). Days are decided in order, one at a time.
 Days already decided: choose *All* to run them again; the same inputs give the same bytes.
 
 **What follows by itself**, for each day: `marketing_feedback` measures what came of earlier decisions, and

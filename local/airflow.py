@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from types import TracebackType
@@ -155,12 +156,21 @@ class Airflow:
     def trigger(self, dag_id: str, conf: dict[str, Any]) -> Run:
         return _run(self.call("POST", f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf}))
 
-    def backfill(self, dag_id: str, first: date, last: date, timezone: ZoneInfo, reprocess: str) -> bool:
+    def backfill(
+        self,
+        dag_id: str,
+        first: date,
+        last: date,
+        timezone: ZoneInfo,
+        reprocess: str,
+        conf: Mapping[str, Any] | None = None,
+    ) -> bool:
         """Create a backfill of the days `first` to `last` (inclusive), one at a time.
 
         Args:
             timezone: of the Dag's schedule: a partition begins at that zone's midnight.
-            reprocess: days that have a run: "none" leaves them, "failed" runs the failed ones again.
+            reprocess: days that have a run: "none" leaves them, "failed" runs the failed ones again, "completed" all.
+            conf: values for the Dag's form.
 
         Returns:
             False where a backfill of this Dag is going on already.
@@ -172,8 +182,14 @@ class Airflow:
             "to_date": begins[1],
             "max_active_runs": 1,
             "reprocess_behavior": reprocess,
+            "dag_run_conf": dict(conf or {}),
         }
         return "status" not in self.call("POST", "/backfills", json=body, accept=(409,))
+
+    def backfilling(self, dag_id: str) -> bool:
+        """Whether a backfill of this Dag is going on: another would be refused."""
+        found = self.call("GET", "/backfills", params={"dag_id": dag_id})["backfills"]
+        return any(backfill["completed_at"] is None for backfill in found)
 
     def clear_failed(self, run: Run) -> None:
         """Let the failed tasks of a finished run, and those that waited for them, run again."""

@@ -21,9 +21,6 @@ from local.parts import Parts
 from local.terminal import Terminal, clock
 
 SHOP_TIMEZONE = ZoneInfo("America/New_York")
-ONBOARDING = {"source": "complete_journey", "from": "2017-01-01", "to": "2017-09-30"}
-FIRST, LAST = date(2017, 10, 1), date(2017, 10, 3)
-DAYS = tuple(FIRST + timedelta(days=n) for n in range((LAST - FIRST).days + 1))
 LOOP = "marketing_loop"
 FOLLOWERS = ("marketing_execution", "marketing_feedback")
 POLL_S = 2.0  # the API server shares two cores with the work
@@ -31,6 +28,34 @@ STALLED_S = 30 * 60  # longer than any step, training included
 FOLLOWER_APPEARS_S = 180
 ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
 MARKS = {"success": "✓", "skipped": "–", "up_for_retry": "↻"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is played: the history up to the eve of the first day, then the days `first` to `last`."""
+
+    first: date
+    last: date
+    source: str = "complete_journey"
+    history_from: date = date(2017, 1, 1)
+
+    @property
+    def days(self) -> tuple[date, ...]:
+        return tuple(self.first + timedelta(days=n) for n in range((self.last - self.first).days + 1))
+
+    @property
+    def onboarding(self) -> dict[str, str]:
+        """The form of marketing_onboarding."""
+        eve = self.first - timedelta(days=1)
+        return {"source": self.source, "from": self.history_from.isoformat(), "to": eve.isoformat()}
+
+    def latest(self, runs: Sequence[Run]) -> dict[date, Run]:
+        """The newest run of each of the days (`runs` come oldest first)."""
+        names = {day.isoformat(): day for day in self.days}
+        return {names[run.partition]: run for run in runs if run.partition in names}
+
+
+DEMO = Plan(date(2017, 10, 1), date(2017, 10, 3))
 
 
 @dataclass
@@ -102,25 +127,17 @@ def explain_failure(airflow: Airflow, run: Run) -> Problem:
     return Problem(f"task {task.task_id} of {title(run)} failed after {tries}: see {page}/tasks/{task.task_id}", lines)
 
 
-def latest_by_day(runs: Sequence[Run]) -> dict[date, Run]:
-    """The newest run of each of our days (`runs` come oldest first)."""
-    found = {}
-    for run in runs:
-        if run.partition in {day.isoformat() for day in DAYS}:
-            found[date.fromisoformat(run.partition)] = run
-    return found
-
-
-def bring_in_history(airflow: Airflow, watch: Watch) -> Run:
+def bring_in_history(airflow: Airflow, watch: Watch, plan: Plan) -> Run:
     """One finished onboarding of the range; found, joined or started."""
-    same = [run for run in airflow.runs("marketing_onboarding") if run.conf.items() >= ONBOARDING.items()]
+    form = plan.onboarding
+    same = [run for run in airflow.runs("marketing_onboarding") if run.conf.items() >= form.items()]
     done = [run for run in same if run.state == "success"]
     if done:
-        watch.terminal.done(f"history {ONBOARDING['from']} to {ONBOARDING['to']} is there")
+        watch.terminal.done(f"history {form['from']} to {form['to']} is there")
         return done[-1]
     going = [run for run in same if not run.finished]
-    run = going[-1] if going else airflow.trigger("marketing_onboarding", dict(ONBOARDING))
-    watch.terminal.line(f"History: {ONBOARDING['source']}, {ONBOARDING['from']} to {ONBOARDING['to']}")
+    run = going[-1] if going else airflow.trigger("marketing_onboarding", form)
+    watch.terminal.line(f"History: {plan.source}, {form['from']} to {form['to']}")
     while True:
         run = next(found for found in airflow.runs(run.dag_id) if found.run_id == run.run_id)
         watch.look([run])
@@ -129,53 +146,57 @@ def bring_in_history(airflow: Airflow, watch: Watch) -> Run:
         time.sleep(POLL_S)
 
 
-def run_days(airflow: Airflow, watch: Watch) -> dict[date, Run]:
+def run_days(airflow: Airflow, watch: Watch, plan: Plan) -> dict[date, Run]:
     """A finished, green run of the loop for each day, by one backfill where any is missing or failed."""
-    runs = latest_by_day(airflow.runs(LOOP))
+    runs = plan.latest(airflow.runs(LOOP))
     failed = [day for day, run in runs.items() if run.state == "failed"]
-    if failed or set(runs) != set(DAYS):
-        watch.terminal.line(f"Backfill of {LOOP}: {FIRST} to {LAST}")
+    if failed or set(runs) != set(plan.days):
+        watch.terminal.line(f"Backfill of {LOOP}: {plan.first} to {plan.last}")
         watch.changed_at = time.monotonic()
-        airflow.backfill(LOOP, FIRST, LAST, SHOP_TIMEZONE, "failed" if failed else "none")
+        airflow.backfill(LOOP, plan.first, plan.last, SHOP_TIMEZONE, "failed" if failed else "none")
         replaced = {run.run_id for day, run in runs.items() if day in failed}
         deadline = time.monotonic() + FOLLOWER_APPEARS_S
-        while set(runs) != set(DAYS) or any(r.run_id in replaced and r.state == "failed" for r in runs.values()):
+        while set(runs) != set(plan.days) or any(r.run_id in replaced and r.state == "failed" for r in runs.values()):
             if time.monotonic() > deadline:
                 raise Problem("Airflow accepted the backfill but created no run for some of its days: see its log.")
             time.sleep(POLL_S)
-            runs = latest_by_day(airflow.runs(LOOP))
+            runs = plan.latest(airflow.runs(LOOP))
     while True:
-        runs = latest_by_day(airflow.runs(LOOP))
-        watch.look([*runs.values(), *(run for dag in FOLLOWERS for run in latest_by_day(airflow.runs(dag)).values())])
+        runs = plan.latest(airflow.runs(LOOP))
+        watch.look([*runs.values(), *(run for dag in FOLLOWERS for run in plan.latest(airflow.runs(dag)).values())])
         if all(run.state == "success" for run in runs.values()):
-            watch.terminal.done(f"{FIRST} to {LAST}: {len(runs)} days decided")
+            watch.terminal.done(f"{plan.first} to {plan.last}: {len(runs)} days decided")
             return runs
         time.sleep(POLL_S)
 
 
-def answer_and_follow(airflow: Airflow, watch: Watch, approve: bool) -> None:
+def answer_and_follow(airflow: Airflow, watch: Watch, plan: Plan, approve: bool) -> None:
     """Answer the newest day's question once, then wait for execution and feedback of all days.
 
     With `approve` False the question stays: done when everything else is, and the question is there.
     """
     deadline = time.monotonic() + FOLLOWER_APPEARS_S
     while True:
-        runs = {dag: latest_by_day(airflow.runs(dag)) for dag in FOLLOWERS}
+        runs = {dag: plan.latest(airflow.runs(dag)) for dag in FOLLOWERS}
         everything = [run for found in runs.values() for run in found.values()]
         watch.look(everything)
-        waiting = _open_question(airflow, runs["marketing_execution"].get(LAST))
+        waiting = _open_question(airflow, runs["marketing_execution"].get(plan.last))
         if waiting and approve:
             answered = airflow.answer("marketing_execution", waiting, APPROVE)
-            watch.terminal.done(f"{LAST} approved by {parts.LOGIN}" if answered else f"{LAST} was answered already")
+            watch.terminal.done(
+                f"{plan.last} approved by {parts.LOGIN}" if answered else f"{plan.last} was answered already"
+            )
         open_runs = [run for run in everything if not run.finished]
-        if len(everything) == len(DAYS) * len(FOLLOWERS):
+        if len(everything) == len(plan.days) * len(FOLLOWERS):
             if not open_runs:
                 return
             if waiting and not approve and [run.run_id for run in open_runs] == [waiting.run_id]:
-                watch.terminal.line(f"  ? {LAST}: the strategy waits for an answer (APPROVE=no); nothing was sent.")
+                watch.terminal.line(
+                    f"  ? {plan.last}: the strategy waits for an answer (APPROVE=no); nothing was sent."
+                )
                 return
         elif time.monotonic() > deadline:
-            there = ", ".join(f"{dag}: {len(found)} of {len(DAYS)} days" for dag, found in runs.items())
+            there = ", ".join(f"{dag}: {len(found)} of {len(plan.days)} days" for dag, found in runs.items())
             raise Problem(f"Not every published day was taken up ({there}): is one of these Dags paused?")
         time.sleep(POLL_S)
 
@@ -186,20 +207,21 @@ def _open_question(airflow: Airflow, run: Run | None) -> Question | None:
     return next((q for q in airflow.questions(run.dag_id) if q.run_id == run.run_id and not q.answered), None)
 
 
-def play(instance: Parts, terminal: Terminal, approve: bool) -> summary.Facts:
+def play(instance: Parts, terminal: Terminal, approve: bool, plan: Plan = DEMO) -> summary.Facts:
+    """All of it, from wherever it stands. Raises Problem."""
     with Airflow.connect(instance) as airflow:
         watch = Watch(airflow, terminal)
-        before = [run for dag in (LOOP, *FOLLOWERS) for run in latest_by_day(airflow.runs(dag)).values()]
+        before = [run for dag in (LOOP, *FOLLOWERS) for run in plan.latest(airflow.runs(dag)).values()]
         watch.already_seen(before)
         for run in before:
             if run.dag_id in FOLLOWERS and run.state == "failed":
                 airflow.clear_failed(run)  # a new call is a new attempt; what ended well stays
                 terminal.line(f"  ↻ {title(run)} failed before: again")
-        bring_in_history(airflow, watch)
-        run_days(airflow, watch)
-        answer_and_follow(airflow, watch, approve)
+        bring_in_history(airflow, watch, plan)
+        run_days(airflow, watch, plan)
+        answer_and_follow(airflow, watch, plan, approve)
         terminal.going("reading the results")
-        return facts.gather(instance, airflow, DAYS, terminal.elapsed)
+        return facts.gather(instance, airflow, plan.days, terminal.elapsed)
 
 
 def main() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
+from types import TracebackType
 from typing import Any
 
 import httpx
@@ -33,7 +34,9 @@ def gather(instance: Parts, airflow: Airflow, days: Sequence[date], wall_s: floa
     ]
     strategies = [store.read_document(store.need("strategy", day), documents.Strategy) for day in days]
     evaluation = strategies[-1].evaluation
-    mlflow = MLflow(instance.mlflow_url)
+    with MLflow(instance.mlflow_url) as mlflow:
+        runs_logged, registered = mlflow.runs(), mlflow.registered()
+        champions = _champions(store, mlflow, days[-1])
     return Facts(
         wall_s=round(wall_s, 1),
         source=strategies[-1].source,
@@ -44,9 +47,9 @@ def gather(instance: Parts, airflow: Airflow, days: Sequence[date], wall_s: floa
         ],
         steps=steps,
         approval=_approval(store, airflow, days[-1]),
-        runs=mlflow.runs(),
-        registered=mlflow.registered(),
-        champions=_champions(store, mlflow, days[-1]),
+        runs=runs_logged,
+        registered=registered,
+        champions=champions,
         refused=[Refused(refusal.metric, list(refusal.missing)) for refusal in evaluation.refused]
         if evaluation
         else [],
@@ -131,6 +134,14 @@ class MLflow:
 
     def __init__(self, url: str) -> None:
         self._client = httpx.Client(base_url=f"{url}/api/2.0/mlflow", timeout=30)
+
+    def __enter__(self) -> MLflow:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
 
     def registered(self) -> dict[str, str]:
         """Registered model -> how many versions, and which of them is champion."""
