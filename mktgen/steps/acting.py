@@ -106,15 +106,12 @@ def refusal(platform: Platform, day: date) -> str | None:
     answered = platform.store.current("approval", day)
     if answered is not None and platform.store.read_document(answered, Approval).strategy_run == strategy_run(document):
         return f"this strategy of {day} was answered before: nobody is asked twice, nothing is sent twice"
-    superseded = _superseded(platform, document)
-    if superseded is not None:
-        return superseded
     wished = Approval(partition=day, approved=True, responder="", strategy_run=strategy_run(document))
     try:
         check_allowed(wished, document, newest, platform.settings.execution.live_from, day)
     except NotAllowed as error:
         return str(error)
-    return None
+    return _superseded(platform, document)
 
 
 def strategy_run(published: PublishedStrategy) -> str:
