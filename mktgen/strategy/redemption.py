@@ -78,7 +78,8 @@ class RedemptionModel:
             with threadpool_limits(limits=1):  # a product split over threads may differ in the last digit
                 draws = _sigmoid(self._standardised(mailings) @ np.array(self.coefficients).T)
             point = draws[:, 0]
-            low, high = np.percentile(draws[:, 1:], [2.5, 97.5], axis=1)
+            # Thin data can leave no resample with a fit: then there is no width to show, and none is claimed.
+            low, high = np.percentile(draws[:, 1:] if draws.shape[1] > 1 else draws, [2.5, 97.5], axis=1)
             values = np.stack([point, np.minimum(low, point), np.maximum(high, point)], axis=1)
         else:
             pooled = self.rates.get("", (0.0, 0.0, 1.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import polars as pl
@@ -83,6 +84,13 @@ def test_prior_counts_are_those_before_the_start(world: World) -> None:
     )
     assert row["prior_redemptions"] == mine.height
     assert row["prior_exposures"] == sent["campaign_id"].n_unique()
+
+
+def test_without_a_resample_that_fits_the_interval_has_no_width(world: World, model: RedemptionModel) -> None:
+    alone = replace(model, coefficients=model.coefficients[:1])
+    found = alone.predict(examples(world))
+    assert found["p_redeem_low"].equals(found["p_redeem_high"])
+    assert (found["p_redeem"] - model.predict(examples(world))["p_redeem"]).abs().max() < 1e-12
 
 
 def test_affinity_is_the_share_of_own_lines() -> None:
