@@ -9,7 +9,7 @@ from datetime import date
 import polars as pl
 
 from mktgen.cleaning.rules import Cleaned, Table, apply
-from mktgen.contracts import OFFERS, ORDER_LINES, QUARANTINE, RESPONSES
+from mktgen.contracts import CAMPAIGNS, OFFERS, ORDER_LINES, QUARANTINE, RESPONSES
 from mktgen.errors import PermanentError
 from mktgen.settings import CleaningSettings
 
@@ -21,7 +21,7 @@ class EmptyDay(PermanentError):
 @dataclass(frozen=True)
 class Inputs:
     """raw: table -> rows of the day. tables: its mappings. items: contracts.ITEMS. promotions: contracts.CONTEXT_PROMOTIONS
-    of the day's week, None where the source has none. campaigns: contracts.CAMPAIGNS known so far (None: none yet)."""
+    of the day's week, None where the source has none. closed: the source declares the day a holiday."""
 
     raw: Mapping[str, pl.DataFrame]
     tables: Mapping[str, Table]
@@ -60,7 +60,7 @@ def clean_day(day: date, inputs: Inputs, settings: CleaningSettings, max_chars: 
         if name == "promotions":
             promotions = cleaned.good
     if "offer_items" in tables:
-        tables["offers"] = _offers(tables["offer_items"], tables["campaigns"])
+        tables["offers"] = _offers(tables["offer_items"], _campaigns(tables))
     quarantine = pl.concat([QUARANTINE.empty(), *(result.quarantine for result in results)])
     notes = [_note(result) for result in results]
     return CleanDay(tables, quarantine, notes, _overflow(day, results, settings))
@@ -84,9 +84,14 @@ def _context(
         flags = promotions.rename(keys).drop("week_start").join(raw, on=["product_id", "store_id"], how="semi")
         return frame.join(flags, on=["product_id", "store_id"], how="left", maintain_order="left")
     if name in ("campaigns", "coupons"):
-        starts = tables["campaigns"].select("campaign_id", "start_date")
+        starts = _campaigns(tables).select("campaign_id", "start_date")
         return raw.join(starts, on="campaign_id", how="left", maintain_order="left")
     return None
+
+
+def _campaigns(tables: dict[str, pl.DataFrame]) -> pl.DataFrame:
+    """Campaigns of the same delivery; mailing lists and coupons that arrive without theirs break `campaign_unknown`."""
+    return tables.get("campaigns", CAMPAIGNS.empty())
 
 
 def _offers(offer_items: pl.DataFrame, campaigns: pl.DataFrame) -> pl.DataFrame:

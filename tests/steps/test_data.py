@@ -77,6 +77,22 @@ def test_features_need_every_day(platform_of: PlatformOf) -> None:
         pipeline.run_step("extract_features", DAYS[3], platform=platform)
 
 
+@pytest.mark.parametrize("table", ["campaigns", "coupons"])
+def test_mailing_lists_and_coupons_without_their_campaign_are_quarantined(
+    platform_of: PlatformOf, drop_dir: Path, table: str
+) -> None:
+    platform, rows = (
+        platform_of(source={"drop_dir": str(drop_dir)}),
+        {"campaigns": ["77", "5"], "coupons": ["9", "5", "77"]},
+    )
+    columns = {"campaigns": "campaign_id,household_id", "coupons": "coupon_upc,product_id,campaign_id"}
+    (drop_dir / table).mkdir()
+    (drop_dir / table / f"{FIRST + timedelta(days=1)}.csv").write_text(f"{columns[table]}\n{','.join(rows[table])}\n")
+    day_by_day(platform, DAYS[:2])
+    refused = platform.store.read_table(platform.store.need("quarantine", DAYS[1])).filter(pl.col("table") == table)
+    assert refused["rule"].to_list() == ["campaign_unknown"]
+
+
 def test_christmas_is_valid_and_empty(platform_of: PlatformOf) -> None:
     platform = platform_of()
     for step in ("ingest", "clean"):
