@@ -35,7 +35,9 @@ class CleaningSettings(Section):
 
 class FeatureSettings(Section):
     window_days: int = Field(112, ge=84, description="days of daily aggregates kept in the state")
-    item_window_days: int = Field(28, ge=7)
+    item_window_days: int = Field(
+        28, ge=28, description="days of daily aggregates of items kept; features look back 28"
+    )
     sequence_events: int = Field(512, ge=16, description="merchandise events kept per customer")
     active_days: int = Field(84, ge=7, description="a customer with an order in this window is active")
 
@@ -65,7 +67,9 @@ class ModelSettings(Section):
     kinds: tuple[str, ...] = Field((), description="model files to train; empty = all that are found")
     initial_champion: str = "personal_frequency"
     vector_model: str = Field("transformer", description="whose customer vectors the strategy uses")
-    evaluation_days: int = Field(28, ge=7, description="frozen evaluation window before the training day")
+    evaluation_days: int = Field(
+        28, ge=28, description="frozen evaluation window before the training day; its purchase labels take 28 days"
+    )
     train_cuts: int = Field(16, ge=2, description="weekly cuts whose labels end before the evaluation window")
     top_k: int = Field(50, ge=10, description="items kept per customer, seen and unseen apart")
     bootstrap: int = Field(300, ge=50, description="household resamples of the promotion interval")

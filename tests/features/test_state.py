@@ -14,7 +14,7 @@ from mktgen.features.training import labels, training_examples, weekly_cuts
 from mktgen.settings import FeatureSettings
 
 FIRST = date(2017, 1, 1)
-SETTINGS = FeatureSettings(window_days=84, item_window_days=7, sequence_events=16)
+SETTINGS = FeatureSettings(window_days=84, item_window_days=28, sequence_events=16)
 
 line = st.tuples(
     st.integers(0, 59),  # day
