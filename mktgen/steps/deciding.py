@@ -116,8 +116,8 @@ def allocate_reads(day: date, platform: Platform) -> list[Read]:
 
 
 def recent_sends(day: date, platform: Platform) -> Read:
-    """What was really sent in the days that the contact cap looks back on."""
-    since = day - timedelta(days=platform.settings.strategy.contact_cap_days)
+    """What was really sent in the days that the contact cap looks back on: `contact_cap_days` with today, as the ledger."""
+    since = day - timedelta(days=platform.settings.strategy.contact_cap_days - 1)
     days = tuple(found for found in platform.store.partitions("sends") if since <= found < day)
     return Read("sends", days, required=False)
 
