@@ -15,10 +15,11 @@ from mktgen.errors import GateFailed
 from mktgen.evaluation import gates
 from mktgen.models.base import History, VectorModel
 from mktgen.settings import FeatureSettings
+from mktgen.steps.data import days_between
 from mktgen.steps.runner import Outcome, Platform, Read, Run
 from mktgen.steps.training import CAMPAIGN_TABLES, REDEMPTION, campaign_reads, training_day
 from mktgen.steps.validation import load_model
-from mktgen.strategy import document, offers, policy, recommendations, redemption, segments
+from mktgen.strategy import document, mailings, offers, policy, recommendations, redemption, segments
 
 SCORING: Final = ("sequences", "customer_features", "item_features")
 
@@ -105,7 +106,8 @@ def allocate_reads(day: date, platform: Platform) -> list[Read]:
     training = training_day(day, platform)
     return [
         *(Read(name, (training,), True, step) for name, step in _TRAINED),
-        *today(("customer_features", "sequences"), day, "extract_features"),
+        *today(("customer_features",), day, "extract_features"),
+        _affinity_lines(day, platform),
         *today(("item_scores", "customer_scores"), day, "score"),
         *today(("customer_segments",), day, "segment"),
         *today(("recommendations",), day, "recommend"),
@@ -113,6 +115,12 @@ def allocate_reads(day: date, platform: Platform) -> list[Read]:
         *campaign_reads(day, platform),
         recent_sends(day, platform),
     ]
+
+
+def _affinity_lines(day: date, platform: Platform) -> Read:
+    """The lines that affinity looks at, all of them as in training (`sequences` would cut heavy buyers short)."""
+    first = max(day - timedelta(days=mailings.AFFINITY_DAYS - 1), platform.source.first_day)
+    return Read("order_lines", days_between(first, day), True, "clean")
 
 
 def recent_sends(day: date, platform: Platform) -> Read:
@@ -131,10 +139,10 @@ def recent_contacts(run: Run) -> pl.DataFrame:
 def allocate(run: Run) -> Outcome:
     """Candidates, budget, propensities: one decision for every active customer."""
     settings, campaigns = run.settings, {name: run.table(name) for name in CAMPAIGN_TABLES}
-    facts, history = run.table("customer_features"), run.table("sequences")
+    facts, lines = run.table("customer_features"), run.table("order_lines").filter("merchandise")
     model = redemption.RedemptionModel.from_bytes(run.files("models", f"{REDEMPTION}/")[f"{REDEMPTION}/model.json"])
     candidates = offers.offer_scores(
-        active_customers(facts, settings.features), facts, history.select("customer_id", "item_id", "business_date"),
+        active_customers(facts, settings.features), facts, lines.select(mailings.LINE_COLUMNS),
         campaigns["campaigns"], campaigns["offers"], campaigns["offer_items"], run.table("items"),
         run.table("item_scores"), campaigns["exposures"], campaigns["responses"], model, run.day, settings.strategy,
     )  # fmt: skip
