@@ -84,7 +84,8 @@ class ObjectStore:
             try:
                 self._client.put_object(Bucket=self.location.bucket, Key=self._key(key), Body=body, IfNoneMatch="*")
             except ClientError as error:
-                if _code(error) in {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}:
+                # A 409 (another put of the key is under way) tells neither: it is raised, to be tried again.
+                if _code(error) in {"PreconditionFailed", "412"}:
                     return False
                 raise
         return True
@@ -262,15 +263,16 @@ class Store:
                 f"{artefact} dt={partition} run={source.run}: the same inputs gave other bytes "
                 f"({_difference(written, manifest)}). The stored artefact was kept."
             )
-        self.point(manifest)
+        self._point(manifest)
         return manifest
 
     def point(self, manifest: Manifest) -> None:
         """Make a complete artefact the one that readers of its partition take."""
-        key = f"{manifest.artefact}/dt={manifest.partition}/_current.json"
-        body = json.dumps({"run": manifest.run, "digest": manifest.digest}, sort_keys=True).encode()
-        if self.objects.get(key) != body:
-            self.objects.put(key, body)
+        if self.objects.get(_pointer(manifest)) != _pointing(manifest):
+            self._point(manifest)
+
+    def _point(self, manifest: Manifest) -> None:
+        self.objects.put(_pointer(manifest), _pointing(manifest))
 
     # -- finding ------------------------------------------------------------------------------------------------------
     def manifest_of_run(self, artefact: str, partition: date, run: str) -> Manifest | None:
@@ -331,6 +333,14 @@ class Store:
                 f"then run step {manifest.step} for {manifest.partition} again."
             )
         return body
+
+
+def _pointer(manifest: Manifest) -> str:
+    return f"{manifest.artefact}/dt={manifest.partition}/_current.json"
+
+
+def _pointing(manifest: Manifest) -> bytes:
+    return json.dumps({"run": manifest.run, "digest": manifest.digest}, sort_keys=True).encode()
 
 
 def _same_contract(manifest: Manifest, fingerprint: str) -> None:
