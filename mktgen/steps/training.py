@@ -93,6 +93,11 @@ def campaign_reads(last: date, platform: Platform) -> list[Read]:
     return reads
 
 
+def processes(training: date, platform: Platform) -> str:
+    """Gradients summed over another number of processes are other floats, so other bytes under another identity."""
+    return f"processes={platform.environment.train_processes}"
+
+
 def train(run: Run) -> Outcome:
     """All kinds of the behaviour experiment and the redemption model, for one training day."""
     settings = run.settings
