@@ -26,6 +26,12 @@ CLAIMS: Final = (
     "only today",
     "last chance",
     "risk-free",
+    "half price",
+    "half off",
+    "buy one",
+    "two for one",
+    "半价",
+    "买一送一",
     "免费",
     "保证",
     "最低",
@@ -36,6 +42,12 @@ CLAIMS: Final = (
 )
 _DIGIT: Final = re.compile(r"\d")
 _MONEY: Final = re.compile(r"[$€£¥￥%％]|\b(?:usd|eur|cny|dollars?|cents?|percent)\b|[元折]", re.IGNORECASE)
+# "May" and "March" are left out: they are verbs too.
+_DAY: Final = re.compile(
+    r"\b(?:january|february|april|june|july|august|september|october|november|december|today|tonight|tomorrow"
+    r"|(?:mon|tues|wednes|thurs|fri|satur|sun)day)\b|星期|周[一二三四五六日末]|今[天日]|明[天日]|[一二三四五六七八九十]月",
+    re.IGNORECASE,
+)
 _WORD: Final = re.compile(r"[a-z0-9&'/+.\-]+")
 
 
@@ -83,6 +95,8 @@ def problems(subject: str, body: str, facts: Facts, catalogue: frozenset[str]) -
         found.append(f"has a number that is not in the decision: {_around(_DIGIT, rest)!r}")
     if _MONEY.search(rest):
         found.append(f"has an amount that is not in the decision: {_around(_MONEY, rest)!r}")
+    if _DAY.search(rest):
+        found.append(f"has a day that is not in the decision: {_around(_DAY, rest)!r}")
     lowered = rest.lower()
     found += [f"makes the claim {claim!r}" for claim in CLAIMS if _says(lowered, claim)]
     found += [f"names {name!r}, which is not in the decision" for name in _named(lowered, catalogue)]

@@ -73,3 +73,12 @@ def test_no_number_gets_past(number: int) -> None:
 def test_a_discount_that_is_not_known_may_not_be_named() -> None:
     unknown = Facts("Soft Drinks", ("Pasta Sauce",), "Soft Drinks", None, "November 8, 2017", None)
     assert problems(*GOOD, unknown, CATALOGUE)
+
+
+@pytest.mark.parametrize(
+    "made_up",
+    ["Come by Sunday.", "Until December.", "Only tomorrow!", "星期日有效", "十二月前有效", "Half price!", "全场半价"],
+)
+def test_no_day_or_rebate_in_words_gets_past(made_up: str) -> None:
+    subject, body = GOOD
+    assert problems(subject, f"{body} {made_up}", FACTS, CATALOGUE)
