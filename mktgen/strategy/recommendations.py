@@ -61,7 +61,8 @@ def _reason(partition: date | None) -> pl.Expr:
     item_age = (pl.lit(partition, dtype=pl.Date) - pl.col("item_last")).dt.total_days()
     own_item = pl.format("bought {}, last {} days ago", times, item_age)
     own_category = pl.format("buys {}: {} lines, last on {}", "category", "category_lines", "category_last")
-    new_in_own = pl.format("new to this customer, who buys {}: {} lines", "category", "category_lines")
+    # Unseen: not among the events kept of this customer; what was bought before those is forgotten, so "new" is not said.
+    new_in_own = pl.format("not bought lately by this customer, who buys {}: {} lines", "category", "category_lines")
     popular = pl.format("others buy {}: {} purchases of this item in 28 days", "category", _whole("customers_28d"))
     return (
         pl.when(pl.col("seen") & item_age.is_not_null())

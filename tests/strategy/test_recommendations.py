@@ -57,7 +57,7 @@ def test_reasons_count_what_was_given(world: World) -> None:
     assert set(seen["reason"]) == {"bought 2 times, last 12 days ago"}
     new = result.filter(~pl.col("seen"))
     cheese, other = new.filter(pl.col("category") == "CHEESE"), new.filter(pl.col("category") == "COFFEE")
-    assert set(cheese["reason"]) == {"new to this customer, who buys CHEESE: 14 lines"}
+    assert set(cheese["reason"]) == {"not bought lately by this customer, who buys CHEESE: 14 lines"}
     assert set(other["reason"]) == {"others buy COFFEE: 4 purchases of this item in 28 days"}
 
 
