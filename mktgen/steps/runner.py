@@ -8,11 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
-from typing import Literal, TypeVar
+from threading import Lock
+from typing import Final, Literal, TypeVar
 
 import polars as pl
 
@@ -27,6 +29,7 @@ from mktgen.store import Manifest, ObjectStore, Parent, Provenance, S3Location, 
 
 D = TypeVar("D", bound=Document)
 Recompute = Literal["changed", "day", "all"]
+_KEPT_TABLES: Final = 8
 
 
 @dataclass
@@ -35,6 +38,8 @@ class Platform:
 
     settings: Settings
     environment: config.Environment
+    _kept: OrderedDict[str, pl.DataFrame] = field(default_factory=OrderedDict, repr=False)
+    _lock: Lock = field(default_factory=Lock, repr=False)
 
     @classmethod
     def from_environment(cls) -> Platform:
@@ -49,6 +54,20 @@ class Platform:
     @cached_property
     def store(self) -> Store:
         return Store(self.objects)
+
+    def read(self, manifest: Manifest) -> pl.DataFrame:
+        """One table. The last few are kept: a catalogue or a week's promotions serve many days of an onboarding."""
+        key = f"{manifest.folder} {manifest.digest}"
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        frame = self.store.read_table(manifest)
+        with self._lock:
+            self._kept[key] = frame
+            while len(self._kept) > _KEPT_TABLES:
+                self._kept.popitem(last=False)
+        return frame
 
     @cached_property
     def source(self) -> Source:
@@ -95,6 +114,8 @@ class Run:
     def table(self, artefact: str) -> pl.DataFrame:
         """All rows of an input over its days; empty where an optional input is not there."""
         manifests = self.inputs[artefact]
+        if len(manifests) == 1:
+            return self.platform.read(manifests[0])
         return self.platform.store.read_table(manifests) if manifests else contract(artefact).empty()
 
     def tables_by_day(self, artefact: str) -> dict[date, pl.DataFrame]:
@@ -170,8 +191,9 @@ def execute(step: Step, day: date, platform: Platform, recompute: Recompute = "c
     record = None if again else _record(step, at, source.run, platform)
     reused = record is not None
     if record is None:
-        record = _compute(step, run, source)
-    written = _point(record, platform.store, at, source.run, reused)
+        record, written = _compute(step, run, source)
+    else:
+        written = _point(record, platform.store, at, source.run)
     if record.stop:
         raise _error(record.error, record.stop)
     notes = list(record.notes)
@@ -219,26 +241,26 @@ def _provenance(step: Step, day: date, platform: Platform, inputs: dict[str, lis
     return Provenance(step.name, run, code, version, settings.seed, parents, info)
 
 
-def _compute(step: Step, run: Run, source: Provenance) -> Record:
+def _compute(step: Step, run: Run, source: Provenance) -> tuple[Record, dict[str, Manifest]]:
     outcome = step.body(run)
     store = run.platform.store
     unknown = {*outcome.tables, *outcome.documents, *outcome.files} - set(step.writes)
     unknown -= {name for name in unknown if name.startswith("raw_") and "raw_*" in step.writes}
     if unknown:
         raise RuntimeError(f"{step.name} wrote {sorted(unknown)}, which its row in pipeline.py does not list")
-    names = []
+    written: dict[str, Manifest] = {}
     for name, frame in sorted(outcome.tables.items()):
-        names.append(store.write_table(name, run.day, frame, source).artefact)
+        written[name] = store.write_table(name, run.day, frame, source)
     for name, document in sorted(outcome.documents.items()):
-        names.append(store.write_document(name, run.day, document, source).artefact)
+        written[name] = store.write_document(name, run.day, document, source)
     for name, files in sorted(outcome.files.items()):
-        names.append(store.write_files(name, run.day, files, source).artefact)
+        written[name] = store.write_files(name, run.day, files, source)
     stop = outcome.stop
-    record = Record(sorted(names), outcome.notes, str(stop) if stop else "", type(stop).__name__ if stop else "")
+    record = Record(sorted(written), outcome.notes, str(stop) if stop else "", type(stop).__name__ if stop else "")
     run.platform.objects.put_once(
         _record_key(step, run.day, source.run), json.dumps(record.__dict__, indent=1).encode()
     )
-    return record
+    return record, written
 
 
 def _record_key(step: Step, day: date, run: str) -> str:
@@ -250,14 +272,13 @@ def _record(step: Step, day: date, run: str, platform: Platform) -> Record | Non
     return None if raw is None else Record(**json.loads(raw))
 
 
-def _point(record: Record, store: Store, day: date, run: str, reused: bool) -> dict[str, Manifest]:
+def _point(record: Record, store: Store, day: date, run: str) -> dict[str, Manifest]:
     written: dict[str, Manifest] = {}
     for name in record.artefacts:
         manifest = store.manifest_of_run(name, day, run)
         if manifest is None:
             raise MissingArtefact(f"{name} of {day} run {run} is recorded as written but its manifest is gone")
-        if reused:
-            store.point(manifest)
+        store.point(manifest)
         written[name] = manifest
     return written
 
