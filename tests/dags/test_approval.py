@@ -11,7 +11,7 @@ import pytest
 from mktgen.errors import NotAllowed
 from mktgen.store import ObjectStore, Store
 from tests.dags.conftest import as_task
-from tests.dags.test_ui import DAY, publish
+from tests.dags.test_ui import DAY, provenance, publish, strategy
 
 
 def shown(run: str) -> dict[str, Any]:
@@ -107,9 +107,14 @@ def test_the_newest_live_day_is_shown_with_its_run(
     monkeypatch.setenv("MKTGEN_CONFIG", str(overlay))
     store = Store(store_environment)
     is_newest = dagbag.dags["marketing_execution"].task_dict["is_newest"].python_callable
+    store.write_document("strategy", DAY, strategy(), provenance("r1"))
     publish(store, DAY, "r1")
     with as_task(DAY.isoformat()):
         assert is_newest() == shown("p-r1")
+    store.write_document("strategy", DAY, strategy(stopped=True), provenance("r2"))
+    with as_task(DAY.isoformat()):
+        assert is_newest() == {}, "a day whose later evaluation stopped it is not asked about"
+    store.write_document("strategy", DAY, strategy(), provenance("r1"))
     publish(store, date(2017, 10, 4), "r1")
     with as_task(DAY.isoformat()):
         assert is_newest() == {}, "an older day is not asked about"
