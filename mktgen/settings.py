@@ -38,7 +38,9 @@ class FeatureSettings(Section):
     item_window_days: int = Field(
         28, ge=28, description="days of daily aggregates of items kept; features look back 28"
     )
-    sequence_events: int = Field(512, ge=16, description="merchandise events kept per customer")
+    sequence_events: int = Field(
+        2048, ge=16, description="merchandise events kept per customer; what lies further back counts as not bought"
+    )
     active_days: int = Field(84, ge=7, description="a customer with an order in this window is active")
 
 

@@ -220,7 +220,10 @@ class Store:
         self.objects = objects
 
     # -- writing ------------------------------------------------------------------------------------------------------
-    def write_table(self, artefact: str, partition: date, frame: pl.DataFrame, source: Provenance) -> Manifest:
+    # `point`: whether readers take the artefact at once; a step points at all its outputs together, when it is complete.
+    def write_table(
+        self, artefact: str, partition: date, frame: pl.DataFrame, source: Provenance, *, point: bool = True
+    ) -> Manifest:
         """Check `frame` against its contract and store it. Raises ContractError or NonDeterminism."""
         schema = contract(artefact)
         frame = schema.check(frame)
@@ -228,14 +231,18 @@ class Store:
             f"part-{index:05d}.parquet": _parquet(frame.slice(start, ROWS_PER_PART))
             for index, start in enumerate(range(0, max(frame.height, 1), ROWS_PER_PART))
         }
-        return self._commit(artefact, partition, "table", schema.fingerprint, frame.height, parts, source)
+        return self._commit(artefact, partition, "table", schema.fingerprint, frame.height, parts, source, point)
 
-    def write_document(self, artefact: str, partition: date, document: Document, source: Provenance) -> Manifest:
+    def write_document(
+        self, artefact: str, partition: date, document: Document, source: Provenance, *, point: bool = True
+    ) -> Manifest:
         files = {"document.json": document.to_bytes()}
-        return self._commit(artefact, partition, "document", type(document).fingerprint(), 1, files, source)
+        return self._commit(artefact, partition, "document", type(document).fingerprint(), 1, files, source, point)
 
-    def write_files(self, artefact: str, partition: date, files: dict[str, bytes], source: Provenance) -> Manifest:
-        return self._commit(artefact, partition, "files", "files", len(files), files, source)
+    def write_files(
+        self, artefact: str, partition: date, files: dict[str, bytes], source: Provenance, *, point: bool = True
+    ) -> Manifest:
+        return self._commit(artefact, partition, "files", "files", len(files), files, source, point)
 
     def _commit(
         self,
@@ -246,6 +253,7 @@ class Store:
         rows: int,
         files: dict[str, bytes],
         source: Provenance,
+        point: bool,
     ) -> Manifest:
         listed = tuple((name, sha256(body), len(body)) for name, body in sorted(files.items()))
         manifest = Manifest(
@@ -263,13 +271,18 @@ class Store:
                 f"{artefact} dt={partition} run={source.run}: the same inputs gave other bytes "
                 f"({_difference(written, manifest)}). The stored artefact was kept."
             )
-        self._point(manifest)
+        if point:
+            self._point(manifest)
         return manifest
 
     def point(self, manifest: Manifest) -> None:
         """Make a complete artefact the one that readers of its partition take."""
         if self.objects.get(_pointer(manifest)) != _pointing(manifest):
             self._point(manifest)
+
+    def withdraw(self, artefact: str, partition: date) -> None:
+        """Let readers find no artefact of a partition; what was stored stays."""
+        self.objects.delete(f"{artefact}/dt={partition.isoformat()}/_current.json")
 
     def _point(self, manifest: Manifest) -> None:
         self.objects.put(_pointer(manifest), _pointing(manifest))

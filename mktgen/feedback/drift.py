@@ -12,7 +12,7 @@ from mktgen.contracts import DRIFT, ContractError
 from mktgen.settings import FeedbackSettings
 
 _BINS: Final = 10
-_MIN_ROWS: Final = 200  # fewer rows make ten bins too noisy: see `population_stability_index`
+MIN_ROWS: Final = 200  # fewer rows make ten bins too noisy: see `population_stability_index`
 _PSEUDO_COUNT: Final = 0.5
 
 
@@ -27,8 +27,8 @@ def detect_drift(reference: pl.DataFrame, current: pl.DataFrame, settings: Feedb
     Raises ContractError where either has fewer than 200 customers: too few to tell drift from chance.
     """
     for name, frame in (("reference", reference), ("current", current)):
-        if frame.height < _MIN_ROWS:
-            raise ContractError(f"detect_drift: {name} has {frame.height} customers, {_MIN_ROWS} are needed")
+        if frame.height < MIN_ROWS:
+            raise ContractError(f"detect_drift: {name} has {frame.height} customers, {MIN_ROWS} are needed")
     features = sorted(name for name, dtype in reference.schema.items() if dtype == pl.Float64 and name not in GROWING)
     rows = [(name, population_stability_index(_values(reference, name), _values(current, name))) for name in features]
     frame = pl.DataFrame(rows, schema={"feature": pl.String, "psi": pl.Float64}, orient="row").with_columns(

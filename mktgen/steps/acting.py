@@ -213,6 +213,11 @@ def detect_drift(run: Run) -> Outcome:
         return Outcome(
             tables={"drift": DRIFT.empty()}, notes=["no features of the training day are stored: drift not looked at"]
         )
+    if min(then[0].height, current.height) < drift.MIN_ROWS:
+        note = (
+            f"{current.height} customers, {then[0].height} then: {drift.MIN_ROWS} are needed to tell drift from chance"
+        )
+        return Outcome(tables={"drift": DRIFT.empty()}, notes=[note])
     found = drift.detect_drift(then[0], current, run.settings.feedback)
     worst = found.sort("psi", "feature", descending=[True, False]).row(0, named=True)
     return Outcome(tables={"drift": found}, notes=[f"largest PSI {worst['psi']:.4f} ({worst['feature']})"])

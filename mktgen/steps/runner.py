@@ -191,9 +191,8 @@ def execute(step: Step, day: date, platform: Platform, recompute: Recompute = "c
     record = None if again else _record(step, at, source.run, platform)
     reused = record is not None
     if record is None:
-        record, written = _compute(step, run, source)
-    else:
-        written = _point(record, platform.store, at, source.run)
+        record = _compute(step, run, source)
+    written = _point(step, record, platform, at, source.run)
     if record.stop:
         raise _error(record.error, record.stop)
     notes = list(record.notes)
@@ -241,7 +240,7 @@ def _provenance(step: Step, day: date, platform: Platform, inputs: dict[str, lis
     return Provenance(step.name, run, code, version, settings.seed, parents, info)
 
 
-def _compute(step: Step, run: Run, source: Provenance) -> tuple[Record, dict[str, Manifest]]:
+def _compute(step: Step, run: Run, source: Provenance) -> Record:
     outcome = step.body(run)
     store = run.platform.store
     unknown = {*outcome.tables, *outcome.documents, *outcome.files} - set(step.writes)
@@ -250,17 +249,17 @@ def _compute(step: Step, run: Run, source: Provenance) -> tuple[Record, dict[str
         raise RuntimeError(f"{step.name} wrote {sorted(unknown)}, which its row in pipeline.py does not list")
     written: dict[str, Manifest] = {}
     for name, frame in sorted(outcome.tables.items()):
-        written[name] = store.write_table(name, run.day, frame, source)
+        written[name] = store.write_table(name, run.day, frame, source, point=False)
     for name, document in sorted(outcome.documents.items()):
-        written[name] = store.write_document(name, run.day, document, source)
+        written[name] = store.write_document(name, run.day, document, source, point=False)
     for name, files in sorted(outcome.files.items()):
-        written[name] = store.write_files(name, run.day, files, source)
+        written[name] = store.write_files(name, run.day, files, source, point=False)
     stop = outcome.stop
     record = Record(sorted(written), outcome.notes, str(stop) if stop else "", type(stop).__name__ if stop else "")
     run.platform.objects.put_once(
         _record_key(step, run.day, source.run), json.dumps(record.__dict__, indent=1).encode()
     )
-    return record, written
+    return record
 
 
 def _record_key(step: Step, day: date, run: str) -> str:
@@ -272,14 +271,20 @@ def _record(step: Step, day: date, run: str, platform: Platform) -> Record | Non
     return None if raw is None else Record(**json.loads(raw))
 
 
-def _point(record: Record, store: Store, day: date, run: str) -> dict[str, Manifest]:
-    written: dict[str, Manifest] = {}
+def _point(step: Step, record: Record, platform: Platform, day: date, run: str) -> dict[str, Manifest]:
+    """Let readers take the outputs of this derivation, and no output that only another derivation of the day had."""
+    store, written = platform.store, {}
     for name in record.artefacts:
         manifest = store.manifest_of_run(name, day, run)
         if manifest is None:
             raise MissingArtefact(f"{name} of {day} run {run} is recorded as written but its manifest is gone")
         store.point(manifest)
         written[name] = manifest
+    for key in platform.objects.keys(f"_steps/{step.name}/dt={day.isoformat()}/"):
+        if not key.endswith(f"run={run}.json"):
+            other = Record(**json.loads(platform.objects.get(key) or b"{}"))
+            for name in set(other.artefacts) - set(record.artefacts):
+                store.withdraw(name, day)
     return written
 
 

@@ -85,7 +85,7 @@ def _learn(
     model = models.model_class(kind)()
     report = model.fit(data, settings, Session(seed, S3Checkpoints(objects, prefix, writes=True), say))
     place = job / "models" / kind
-    place.mkdir(parents=True)
+    place.mkdir(parents=True, exist_ok=True)
     model.save(place)
     files = {str(path.relative_to(place)): path.read_bytes() for path in sorted(place.rglob("*")) if path.is_file()}
     entry = ModelEntry(

@@ -257,7 +257,7 @@ def _stream(seed: int, partition: date) -> int:
 
 
 def _decision_id(partition: date, customer: str, versions: Versions) -> str:
-    text = "\x1f".join([partition.isoformat(), customer, versions.policy, versions.config])
+    text = "\x1f".join([partition.isoformat(), customer, versions.model, versions.policy, versions.config])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

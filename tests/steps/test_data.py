@@ -162,3 +162,22 @@ def test_a_day_file_without_its_columns_is_refused(platform_of: PlatformOf, drop
     (drop_dir / "transactions" / "2017-01-01.csv").write_text("household_id,price\n1,2\n")
     with pytest.raises(SourceError, match=r"columns \['store_id', .*are missing"):
         pipeline.run_step("ingest", FIRST, platform=platform_of(source={"drop_dir": str(drop_dir)}))
+
+
+def test_a_rerun_that_writes_less_withdraws_the_rest(platform_of: PlatformOf, drop_dir: Path) -> None:
+    """A bad delivery replaces a good one: the good day's tables must not be read on as if they were today's."""
+    platform = platform_of(source={"drop_dir": str(drop_dir)})
+    for step in ("ingest", "clean"):
+        pipeline.run_step(step, FIRST, platform=platform)
+    assert platform.store.current("order_lines", FIRST) is not None
+    frame, _ = hostile_day(FIRST, 0.05, seed=3, huge_bytes=5_000)
+    frame.write_csv(drop_dir / "transactions" / "2017-01-01.csv")
+    pipeline.run_step("ingest", FIRST, platform=platform)
+    with pytest.raises(QuarantineOverflow):
+        pipeline.run_step("clean", FIRST, platform=platform)
+    assert platform.store.current("order_lines", FIRST) is None
+    (drop_dir / "transactions" / "2017-01-01.csv").unlink()
+    for step in ("ingest", "clean"):
+        result = pipeline.run_step(step, FIRST, platform=platform)
+    assert result.reused
+    assert platform.store.current("order_lines", FIRST) is not None
