@@ -30,7 +30,8 @@ class ModelRun:
     `directory`: the saved model on this machine. `artefact_run`: the derivation id of the `models` artefact, which
     with kind and partition identifies the run. `comparison`: kind -> metrics of all kinds on the same cut.
     `reliability`: evaluation.classification.churn_reliability's table, where the model has the customer task.
-    `packages`: distributions needed to load it beside the common ones (torch for the neural kinds).
+    `loader`: module with `_load_pyfunc`. `packages`: distributions needed to load it beside the common ones (torch
+    for the neural kinds).
     """
 
     entry: ModelEntry
@@ -44,6 +45,7 @@ class ModelRun:
     inputs: Sequence[Input]
     comparison: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     reliability: pl.DataFrame | None = None
+    loader: str = "mktgen.models.serving"
     packages: tuple[str, ...] = ()
     git_commit: str | None = None
     notice: str = ""

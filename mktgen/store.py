@@ -220,7 +220,7 @@ class Store:
         self.objects = objects
 
     # -- writing ------------------------------------------------------------------------------------------------------
-    # `point`: whether readers take the artefact at once; a step points at all its outputs together, when it is complete.
+    # `point`: readers take the artefact at once; a step points at all its outputs together when it is complete.
     def write_table(
         self, artefact: str, partition: date, frame: pl.DataFrame, source: Provenance, *, point: bool = True
     ) -> Manifest:
@@ -385,7 +385,6 @@ def parallel(work: Callable[[T], R], items: Sequence[T], threads: int = _THREADS
         return list(pool.map(work, items))
 
 
-# -- names ----------------------------------------------------------------------------------------------------------
 def parse_uri(uri: str) -> tuple[str, date, str]:
     """(artefact, partition, run) of `.../<artefact>/dt=<day>[/run=<id>]`; run "" is the current one."""
     pieces = uri.split("/")

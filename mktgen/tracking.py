@@ -34,12 +34,12 @@ from mktgen.errors import PermanentError, TransientError
 from mktgen.model_run import AliasMove, Input, Logged, ModelRun, identity
 
 EXPERIMENT: Final = "mktgen-behaviour"
-REGISTERED: Final = {"ranking": "mktgen-ranking", "customer": "mktgen-customer"}
+REGISTERED: Final = {"ranking": "mktgen-ranking", "customer": "mktgen-customer", "redemption": "mktgen-redemption"}
 _DESCRIPTIONS: Final = {
     "ranking": "Which items a customer buys next. champion is used; rollback was champion before; challenger lost last.",
     "customer": "Purchase and churn of a customer. champion is used; rollback was champion before; challenger lost last.",
+    "redemption": "Whether a mailed customer redeems. One recipe, fitted anew for each training day; the newest is used.",
 }
-_SERVING: Final = "mktgen.models.serving"
 _REQUIREMENTS: Final = ("numpy", "pandas", "polars", "pydantic", "safetensors", "scikit-learn", "scipy", "skops")
 _PROMOTED: Final = "mktgen.promoted_partition"
 _PERMANENT: Final = frozenset(
@@ -321,7 +321,7 @@ def _log_pyfunc(run: ModelRun) -> Any:
         warnings.filterwarnings("ignore", message=".*input example was not provided", category=UserWarning)
         return mlflow.pyfunc.log_model(
             name=run.entry.kind,
-            loader_module=_SERVING,
+            loader_module=run.loader,
             data_path=str(run.directory),
             pip_requirements=requirements,
             signature=signature,

@@ -5,16 +5,22 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from mktgen import config, models
 from mktgen.documents import ModelEntry, ModelSet, Promotion
 from mktgen.evaluation.classification import churn_reliability
+from mktgen.evaluation.redemption_calibration import redemption_metrics
 from mktgen.model_run import Input, ModelRun
 from mktgen.steps.runner import Run
-from mktgen.steps.training import speed_key
+from mktgen.steps.training import REDEMPTION, speed_key
 from mktgen.store import Manifest, sha256
+from mktgen.strategy.redemption import RedemptionModel
+
+if TYPE_CHECKING:
+    from mktgen.tracking import Tracking
 
 NOT_TRACKED = "MLflow is not configured (MLFLOW_TRACKING_URI): models are on S3 only"
 
@@ -53,7 +59,38 @@ def log_models(run: Run, written: dict[str, Manifest]) -> list[str]:
                 )
             )
         made += logged.created
-    return [f"MLflow: {made} models logged, {len(trained.models) - made} found"]
+    made += _log_redemption(run, server, trained)
+    return [f"MLflow: {made} models logged, {len(trained.models) + 1 - made} found"]
+
+
+def _log_redemption(run: Run, server: Tracking, trained: ModelSet) -> bool:
+    """The redemption model: judged on campaigns that its recipe had not seen. One recipe, so there is no champion."""
+    held_out = run.table("redemption_holdout")
+    model = RedemptionModel.from_bytes(run.files("models", f"{REDEMPTION}/")[f"{REDEMPTION}/model.json"])
+    entry = ModelEntry(
+        kind=REDEMPTION,
+        directory=REDEMPTION,
+        metrics={**redemption_metrics(held_out), "trained_on": float(model.trained_on)},
+        parameters={"recipe": model.kind, "note": model.note},
+    )
+    with tempfile.TemporaryDirectory(prefix="mktgen-log-") as place:
+        logged = server.log_model_run(
+            ModelRun(
+                entry=entry,
+                tasks=frozenset({"redemption"}),
+                description=(RedemptionModel.__doc__ or "").strip(),
+                directory=_download(run, entry, Path(place)),
+                artefact_run=run.inputs["models"][-1].run,
+                training_partition=run.day,
+                evaluation_from=trained.evaluation_from,
+                evaluation_to=trained.evaluation_to,
+                inputs=_inputs(run),
+                git_commit=config.git_commit() or None,
+                notice=run.platform.source.notice,
+                loader="mktgen.strategy.serving",
+            )
+        )
+    return logged.created
 
 
 def _with_speeds(run: Run, entry: ModelEntry) -> ModelEntry:

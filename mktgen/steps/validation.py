@@ -25,7 +25,8 @@ RANK_DEPTH = 20  # items per customer, seen and unseen apart, that the metrics l
 def validate_reads(training: date, platform: Platform) -> list[Read]:
     first, last = platform.source.first_day, training - timedelta(days=1)
     lines = Read("order_lines", days_between(first, last), True, "clean")
-    return [Read("models", (training,), True, "train"), Read("trained_models", (training,), True, "train"), lines]
+    trained = [Read(name, (training,), True, "train") for name in ("models", "trained_models", "redemption_holdout")]
+    return [*trained, lines]
 
 
 @dataclass(frozen=True)
