@@ -149,8 +149,8 @@ class MLflow:
         for model in self._get("/registered-models/search", {"max_results": 200}).get("registered_models", []):
             query = {"filter": f"name='{model['name']}'", "max_results": 1000}
             versions = self._get("/model-versions/search", query).get("model_versions", [])
-            champion = next((a["version"] for a in model.get("aliases", []) if a["alias"] == "champion"), "none")
-            found[model["name"]] = f"{len(versions)} versions, champion {champion}"
+            champions = [f", champion {a['version']}" for a in model.get("aliases", []) if a["alias"] == "champion"]
+            found[model["name"]] = f"{len(versions)} versions{''.join(champions)}"
         return found
 
     def champion_metric(self, model: str, metric: str) -> float | None:

@@ -63,6 +63,8 @@ def fill_backfill(page: Page, dialogue: Locator, first: date, last: date, recomp
         dialogue.get_by_text("Run Parameters").click()
     dialogue.get_by_role("combobox").click()
     page.get_by_role("option", name=recompute, exact=True).click()
+    # Airflow 3.3 leaves the form's parameters out of the request unless this is ticked, for new runs too.
+    dialogue.get_by_text("Override parameters on existing runs").click()
 
 
 def settled(page: Page, *texts: str) -> None:
