@@ -5,7 +5,8 @@ it starts by itself at midnight, when the day is over.
 
 **To run past days:** *Trigger* > *Backfill*, from 00:00 of the first day to 23:59 of the last (the form's times are UTC
 unless changed below the menu; a business day begins at 4 or 5 o'clock UTC). Days are decided in order, one at a time.
-Days already decided: choose *All* to run them again; the same inputs give the same bytes.
+Days already decided: choose *All Runs* to run them again; the same inputs give the same bytes. *Recompute* counts only
+with *Override parameters on existing runs* ticked: without it Airflow does not send the form's parameters.
 
 **What follows by itself**, for each day: `marketing_feedback` measures what came of earlier decisions, and
 `marketing_execution` asks a person to approve. **A backfill contacts nobody**: only the newest published strategy, on or

@@ -285,10 +285,6 @@ class Tracking:
         return dict(sorted((run.data.tags["mktgen.kind"], str(run.info.run_id)) for run in complete))
 
 
-# Without it MLflow's page of the experiment opens on views for language models, which are empty here.
-_TRAINS_MODELS: Final = {"mlflow.experimentKind": "custom_model_development"}
-
-
 def connect(uri: str) -> Tracking:
     """Connect to a tracking server and make sure of the experiment. Raises TrackingUnavailable or TrackingRefused."""
     mlflow.set_tracking_uri(uri)
@@ -297,7 +293,7 @@ def connect(uri: str) -> Tracking:
         experiment = client.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
             try:
-                return Tracking(uri, client, str(client.create_experiment(EXPERIMENT, tags=_TRAINS_MODELS)))
+                return Tracking(uri, client, str(client.create_experiment(EXPERIMENT)))
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise

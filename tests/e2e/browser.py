@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
+import httpx
 from playwright.sync_api import Locator, Page, sync_playwright
 
 from local.parts import LOGIN, Parts
@@ -76,10 +77,11 @@ def settled(page: Page, *texts: str) -> None:
 
 def compare_models(page: Page, instance: Parts, metrics: str) -> None:
     """MLflow's charts of all runs, those of the metrics that match a pattern; the assistant's panel closed."""
-    page.goto(f"{instance.mlflow_url}/#/experiments")
-    page.get_by_role("link", name="mktgen-behaviour").first.click()
-    settled(page, "personal_frequency")  # the experiment opens on its training runs
-    page.goto(page.url.partition("?")[0] + "?compareRunsMode=CHART")
+    query = {"experiment_name": "mktgen-behaviour"}
+    found = httpx.get(f"{instance.mlflow_url}/api/2.0/mlflow/experiments/get-by-name", params=query).json()
+    runs = f"{instance.mlflow_url}/#/experiments/{found['experiment']['experiment_id']}/runs"
+    # MLflow opens on views for language models unless the address says which kind of work is meant.
+    page.goto(f"{runs}?workflowType=machine_learning&compareRunsMode=CHART")
     page.get_by_placeholder("Search metric charts").fill(metrics)
     page.get_by_role("button", name="Close", exact=True).last.click()
     settled(page, "Model metrics")
