@@ -17,6 +17,7 @@ from local.summary import Approval, Champion, Day, Facts, Refused, Step
 from mktgen import documents
 from mktgen.store import ObjectStore, S3Location, Store
 
+EXPERIMENT = "mktgen-behaviour"
 DAGS = ("marketing_loop", "marketing_execution", "marketing_feedback")
 GREEN = ("success", "skipped")
 LOGGED_UNDER = {"ranking": "ranking", "customer": "churn_28d"}  # task -> the prefix of its metric in MLflow
@@ -57,7 +58,7 @@ def gather(instance: Parts, airflow: Airflow, days: Sequence[date], wall_s: floa
         links={
             "Airflow": instance.airflow_url,
             "Strategies": f"{instance.airflow_url}/mktgen/",
-            "MLflow": instance.mlflow_url,
+            "MLflow": mlflow.comparison(),
             "S3": f"{instance.s3_url}/{BUCKET} (keys: . {instance.env_file})",
         },
         login=parts.LOGIN,
@@ -133,6 +134,7 @@ class MLflow:
     """What the tracking server shows of registered models and runs."""
 
     def __init__(self, url: str) -> None:
+        self._url = url
         self._client = httpx.Client(base_url=f"{url}/api/2.0/mlflow", timeout=30)
 
     def __enter__(self) -> MLflow:
@@ -162,6 +164,12 @@ class MLflow:
         run_id = answer.raise_for_status().json()["model_version"]["run_id"]
         metrics = self._get("/runs/get", {"run_id": run_id})["run"]["data"].get("metrics", [])
         return next((float(entry["value"]) for entry in metrics if entry["key"] == metric), None)
+
+    def comparison(self) -> str:
+        """The page that shows our runs beside each other; the server's front page where there is no experiment yet."""
+        experiments = self._post("/experiments/search", {"max_results": 100}).get("experiments", [])
+        ours = [found["experiment_id"] for found in experiments if found["name"] == EXPERIMENT]
+        return f"{self._url}/#/experiments/{ours[0]}/runs?workflowType=machine_learning" if ours else self._url
 
     def runs(self) -> list[str]:
         """Names of all finished runs, in order."""
