@@ -37,7 +37,7 @@ def gather(instance: Parts, airflow: Airflow, days: Sequence[date], wall_s: floa
     evaluation = strategies[-1].evaluation
     with MLflow(instance.mlflow_url) as mlflow:
         runs_logged, registered = mlflow.runs(), mlflow.registered()
-        champions = _champions(store, mlflow, days[-1])
+        champions, comparison = _champions(store, mlflow, days[-1]), mlflow.comparison()
     return Facts(
         wall_s=round(wall_s, 1),
         source=strategies[-1].source,
@@ -58,7 +58,7 @@ def gather(instance: Parts, airflow: Airflow, days: Sequence[date], wall_s: floa
         links={
             "Airflow": instance.airflow_url,
             "Strategies": f"{instance.airflow_url}/mktgen/",
-            "MLflow": mlflow.comparison(),
+            "MLflow": comparison,
             "S3": f"{instance.s3_url}/{BUCKET} (keys: . {instance.env_file})",
         },
         login=parts.LOGIN,

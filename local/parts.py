@@ -15,6 +15,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from local.errors import Problem
 
@@ -90,6 +91,12 @@ def read_env(path: Path) -> dict[str, str]:
     return {key: shlex.split(value)[0] for key, _, value in pairs}
 
 
+# One set of BLAS kernels on all x86 machines: others add in another order, and models would differ in their last bit.
+BLAS_KERNEL: Final = "Haswell"
+CPUINFO: Final = Path("/proc/cpuinfo")
+HAS_AVX2: Final = CPUINFO.exists() and " avx2 " in CPUINFO.read_text()
+
+
 @dataclass(frozen=True)
 class Parts:
     """One instance: its directory, ports and secrets. Everything else is derived."""
@@ -156,6 +163,7 @@ class Parts:
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.airflow_url}/execution/",
             "POLARS_MAX_THREADS": "2",
             "OMP_NUM_THREADS": "2",
+            **({"OPENBLAS_CORETYPE": BLAS_KERNEL} if HAS_AVX2 else {}),
         }
 
     def environment(self, outer: Mapping[str, str] | None = None) -> dict[str, str]:

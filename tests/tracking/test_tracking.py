@@ -262,7 +262,7 @@ def test_promoting_what_is_not_registered_is_refused(connection: Tracking, logge
 
 def test_links_lead_to_pages_of_this_server(connection: Tracking, logged: dict[str, Logged]) -> None:
     links = connection.links([item.run_id for item in logged.values()])
-    assert set(links) == {"experiment", "mktgen-ranking", "mktgen-customer", "compare"}
+    assert set(links) == {"experiment", "mktgen-ranking", "mktgen-customer", "mktgen-redemption", "compare"}
     with urllib.request.urlopen(links["compare"], timeout=10) as answer:
         assert answer.status == 200
     assert connection.links(base_url="https://mlflow.example.org/")["experiment"].startswith(
