@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from mktgen.models._copying import candidates
-from mktgen.models._events import WEEKDAYS, EventLog, Floats, Ints
+from mktgen.models._events import BEGIN_GAP, WEEKDAYS, EventLog, Floats, Ints
+from mktgen.models._packing import Packing
 from mktgen.models._states import ACTIVE_DAYS, States, Windows
 
 RECENT_DAYS = 28  # window of the popularity inputs, as in contracts.ITEM_FEATURES
@@ -18,21 +19,25 @@ RECENT_DAYS = 28  # window of the popularity inputs, as in contracts.ITEM_FEATUR
 
 @dataclass(frozen=True)
 class Batch:
-    """Shapes: W windows, T events of the longest one, S states, N candidates, P targets, V items, M moments (cuts).
+    """Shapes: R rows (the events of all windows, each window opened by an empty row), S states, N candidates, P targets,
+    V items, M moments (cuts).
 
-    popularity: [M, V] scaled log lines of 28 days, `moment` [S] the row of a state in it. `target_*`: [P] items of the
-    target week in the vocabulary, weighted to sum to at most 1 per state; `rare_*`: [N] the same for candidates outside.
+    day: [R] days since the window's first event. row: [S] the row at whose end a state is read. popularity: [M, V] scaled
+    log lines of 28 days, `moment` [S] the row of a state in it. `target_*`: [P] items of the target week in the
+    vocabulary, weighted to sum to at most 1 per state; `rare_*`: [N] the same for candidates outside.
     """
 
+    packing: Packing
     item: Tensor
     category: Tensor
     price: Tensor
     gap: Tensor
     promoted: Tensor
     weekday: Tensor
+    kind: Tensor
+    channel: Tensor
     day: Tensor
     row: Tensor
-    position: Tensor
     elapsed: Tensor
     moment: Tensor
     popularity: Tensor
@@ -56,7 +61,7 @@ class Batch:
         if device.type == "cpu":
             return self
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        moved: dict[str, Any] = {n: v.to(device) if isinstance(v, Tensor) else v for n, v in values.items()}
+        moved: dict[str, Any] = {n: v.to(device) if isinstance(v, Tensor | Packing) else v for n, v in values.items()}
         return type(self)(**moved)
 
 
@@ -103,47 +108,53 @@ def by_token(log: EventLog, lines: Floats, vocabulary_size: int) -> Floats:
 
 
 def collate(scene: Scene, chosen: Ints) -> Batch:
-    """The batch of the windows `chosen` (may be empty of states' targets, never of windows)."""
+    """The batch of the windows `chosen`, longest first (may be empty of states' targets, never of windows)."""
     log, found = scene.log, scene.windows
     start, stop = found.start[chosen], found.stop[chosen]
-    length = stop - start
-    steps = np.arange(int(length.max(initial=0)), dtype=np.int64)
-    inside = steps[None, :] < length[:, None]
-    event = np.where(inside, start[:, None] + steps, 0)
+    packing = Packing.of(stop - start + 1)
+    first = packing.first.numpy()[:-1]
+    begins = np.zeros(int(packing.first[-1]), dtype=bool)
+    begins[first] = True
+    event = np.repeat(start - first, stop - start + 1) + np.arange(begins.size) - 1
+    event = np.where(begins, np.minimum(event + 1, max(log.day.size - 1, 0)), event)
 
-    def padded(values: Ints) -> Tensor:
-        return torch.from_numpy(np.where(inside, values, 0))
+    def rows(values: Ints, begin: int = 0) -> Tensor:
+        known = values[event] if values.size else np.zeros(begins.size, dtype=np.int64)
+        return torch.from_numpy(np.where(begins, begin, known))
 
     per_window = found.last[chosen] - found.first[chosen]
-    row = np.repeat(np.arange(chosen.size, dtype=np.int64), per_window)
     state = np.concatenate([np.arange(found.first[w], found.last[w], dtype=np.int64) for w in chosen])
+    opened = np.repeat(log.day[event[first]] if log.day.size else first, stop - start + 1)
     sequence: dict[str, Tensor] = {
-        "item": padded(log.code_item[log.code[event]]),
-        "category": padded(log.code_category[log.code[event]]),
-        "price": padded(log.price[event]),
-        "gap": padded(log.gap[event]),
-        "promoted": padded(log.promoted[event]),
-        "weekday": padded((log.day[event] + 3) % WEEKDAYS),  # 1970-01-01 was a Thursday: 0 = Monday
-        "day": padded(log.day[event] - log.day[event[:, :1]]).float(),
-        "row": torch.from_numpy(row),
-        "position": torch.from_numpy(scene.states.end[state] - start[row]),
+        "item": rows(log.code_item[log.code]),
+        "category": rows(log.code_category[log.code]),
+        "price": rows(log.price),
+        "gap": rows(log.gap, BEGIN_GAP),
+        "promoted": rows(log.promoted),
+        "weekday": rows((log.day + 3) % WEEKDAYS),  # 1970-01-01 was a Thursday: 0 = Monday
+        "kind": rows(log.kind),
+        "channel": rows(log.channel),
+        "day": torch.from_numpy(np.where(begins, 0, (log.day[event] if log.day.size else 0) - opened)).float(),
+        "row": torch.from_numpy(np.repeat(first - start, per_window) + scene.states.end[state]),
     }
     moment = np.searchsorted(scene.moments, scene.states.cut[state]).astype(np.int64)
     own, ranked = _candidates(scene, state, moment)
     return Batch(
+        packing=packing,
         **sequence,
         **_labels(scene, state),
         **own,
         elapsed=_elapsed(scene, state),
         moment=torch.from_numpy(moment),
-        popularity=torch.from_numpy(_scaled(scene.vocabulary_popularity)),
+        popularity=torch.from_numpy(scaled(scene.vocabulary_popularity)),
         item_category=torch.from_numpy(scene.item_category),
         ranked=ranked,
-        events=int(length.sum()),
+        events=int((stop - start).sum()),
     )
 
 
-def _scaled(lines: Floats) -> Floats:
+def scaled(lines: Floats) -> Floats:
+    """Lines of 28 days as the popularity input."""
     logs: Floats = np.log(lines + np.float32(0.5))
     return logs
 

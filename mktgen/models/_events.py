@@ -18,7 +18,11 @@ Floats = NDArray[np.float32]
 
 PRICE_BANDS: Final = 16
 GAP_BUCKETS: Final = 12
+BEGIN_GAP: Final = GAP_BUCKETS  # the empty row before a window's first event
 WEEKDAYS: Final = 7
+# Tokens by place, 0 for what is missing or new: fixed lists, so that a token means the same in every model.
+KINDS: Final = ("", "purchase", "view", "cart", "search", "wishlist", "share", "return")
+CHANNELS: Final = ("", "store", "web", "app", "mail", "phone")
 EPOCH: Final = date(1970, 1, 1)
 _ORDER: Final = ("customer_id", "business_date", "event_time", "order_id", "item_id")
 
@@ -34,7 +38,8 @@ class EventLog:
 
     first: [customers + 1], customer c owns events first[c]:first[c + 1]. code: index into `item_ids`, which holds every
     item of the log, common or not; item, category: vocabulary tokens. gap: bucket of business days since the basket
-    before (0 = same basket). code_item, code_category: tokens by code.
+    before (0 = same basket). kind, channel: tokens of KINDS and CHANNELS, 0 where the source doesn't tell. code_item,
+    code_category: tokens by code.
     """
 
     customers: list[str]
@@ -45,6 +50,8 @@ class EventLog:
     price: Ints
     gap: Ints
     promoted: Ints
+    kind: Ints
+    channel: Ints
     code_item: Ints
     code_category: Ints
 
@@ -77,6 +84,8 @@ def encode_events(
 ) -> EventLog:
     """contracts.SEQUENCES as an EventLog; events on or after `cut` are left out, whatever the caller passes.
 
+    Optional further columns: `event_type` and `channel` (String, see KINDS and CHANNELS).
+
     `customers` (sorted, unique): the log holds these, with or without events; all that have events where None.
     """
     frame = events.filter(pl.col("business_date") < cut)
@@ -99,9 +108,20 @@ def encode_events(
         price=_price_band(net),
         gap=_gap_bucket(owner, day, frame["order_id"]),
         promoted=frame["on_promotion"].to_numpy().astype(np.int64),
+        kind=_listed(frame, "event_type", KINDS),
+        channel=_listed(frame, "channel", CHANNELS),
         code_item=vocabulary.item_tokens(items["item_id"]),
         code_category=vocabulary.category_tokens(items["category"]),
     )
+
+
+def _listed(frame: pl.DataFrame, column: str, known: tuple[str, ...]) -> Ints:
+    """Places in `known` of an optional column's values."""
+    if column not in frame.columns:
+        return np.zeros(frame.height, dtype=np.int64)
+    places = pl.DataFrame({column: known, "_place": np.arange(len(known), dtype=np.int64)})
+    found = frame.select(column).join(places, on=column, how="left", maintain_order="left")["_place"]
+    return found.fill_null(0).to_numpy().astype(np.int64)
 
 
 def _codes(values: pl.Series, known: pl.Series) -> Ints:

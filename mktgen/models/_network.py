@@ -1,22 +1,23 @@
-"""The network of the neural kinds: an encoder of events, a read-out at each state, and the heads."""
+"""The network of the neural kinds: embedded events, a backbone, a read-out at each state, and the heads."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.rnn import PackedSequence
 
+from mktgen.models._backbone import Backbone, Size
 from mktgen.models._batch import Batch
 from mktgen.models._copying import DECAYED_56, FEATURES
-from mktgen.models._events import GAP_BUCKETS, PRICE_BANDS, WEEKDAYS
+from mktgen.models._events import CHANNELS, GAP_BUCKETS, KINDS, PRICE_BANDS, WEEKDAYS
+from mktgen.models._packing import Packing
 
-_HEAD_WIDTH: Final = 16
-_PERIODS: Final = (4.0, 1500.0)  # days, shortest and longest period of the rotary encoding
 HORIZONS: Final = 2  # purchase within 7 and within 28 days
+_COLD_SHARE: Final = 0.05  # of the vocabulary's items that a step scores as if they were new
 
 
 @dataclass(frozen=True)
@@ -31,70 +32,47 @@ class Architecture:
     dropout: float
 
     @property
-    def heads(self) -> int:
-        return max(1, self.width // _HEAD_WIDTH)
-
-    @property
-    def layers(self) -> int:
-        return max(1, self.width // 32)
-
-
-class Block(nn.Module):
-    """Pre-norm causal self-attention and feed-forward; positions are business days, by rotary encoding."""
-
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.heads, self.dropout = heads, dropout
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.up, self.down = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
-        self.drop = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
-        batch, length, width = x.shape
-        qkv = self.qkv(self.norm1(x)).view(batch, length, 3, self.heads, width // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each [batch, heads, length, head width]
-        # Right padding needs no mask: nothing earlier can look at it, and no state is read from it.
-        seen = functional.scaled_dot_product_attention(_rotate(q, rotation), _rotate(k, rotation), v, is_causal=True)
-        x = x + self.drop(self.out(seen.transpose(1, 2).reshape(batch, length, width)))
-        hidden: Tensor = x + self.drop(self.down(functional.gelu(self.up(self.norm2(x)))))
-        return hidden
-
-
-def _rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
-    """x: [batch, heads, length, head width]; rotation: cos and sin, each [batch, 1, length, head width / 2]."""
-    cos, sin = rotation
-    a, b = x.chunk(2, dim=-1)
-    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1).to(x.dtype)
-
-
-class TransformerEncoder(nn.Module):
-    def __init__(self, shape: Architecture) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(Block(shape.width, shape.heads, shape.dropout) for _ in range(shape.layers))
-        half = shape.width // shape.heads // 2
-        steps = torch.arange(half) / max(half - 1, 1)
-        self.periods = _PERIODS[0] * (_PERIODS[1] / _PERIODS[0]) ** steps
-
-    def forward(self, x: Tensor, day: Tensor) -> Tensor:
-        """x: [batch, length, width]; day: [batch, length], business days since the window's first event."""
-        angle = (2.0 * math.pi) * day[:, None, :, None] / self.periods.to(day.device)
-        rotation = (angle.cos(), angle.sin())
-        for block in self.blocks:
-            x = block(x, rotation)
-        return x
+    def size(self) -> Size:
+        return Size.of(self.width, self.dropout)
 
 
 class LstmEncoder(nn.Module):
-    """One recurrent layer; time enters through the gap embedding alone."""
+    """One recurrent layer over packed rows; time enters through the gap embedding alone."""
+
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        self.cells = nn.LSTM(size.width, size.width)
+        self.drop, self.norm = nn.Dropout(size.dropout), nn.LayerNorm(size.width)
+
+    def forward(self, x: Tensor, packing: Packing, day: Tensor | None = None) -> Tensor:
+        by_step = torch.argsort(packing.position, stable=True)
+        steps = PackedSequence(self.drop(x)[by_step], torch.bincount(packing.position).cpu())
+        result: Tensor = self.norm(self.cells(steps)[0].data[torch.argsort(by_step)])
+        return result
+
+
+class EventInputs(nn.Module):
+    """What an event is, as one vector: the sum of its attributes' embeddings. Token 0 of each means missing or new."""
 
     def __init__(self, shape: Architecture) -> None:
         super().__init__()
-        self.cells = nn.LSTM(shape.width, shape.width, batch_first=True)
+        self.item = nn.Embedding(shape.items + 1, shape.width)
+        self.category = nn.Embedding(shape.categories + 1, shape.width)
+        sizes = (PRICE_BANDS, GAP_BUCKETS + 1, 2, WEEKDAYS, len(KINDS), len(CHANNELS))
+        self.context = nn.ModuleList(nn.Embedding(size, shape.width) for size in sizes)
 
-    def forward(self, x: Tensor, day: Tensor) -> Tensor:
-        hidden: Tensor = self.cells(x)[0]
-        return hidden
+    def forward(self, batch: Batch) -> Tensor:
+        """[R, width]."""
+        x: Tensor = self.item(batch.item) + self.category(batch.category)
+        context = (batch.price, batch.gap, batch.promoted, batch.weekday, batch.kind, batch.channel)
+        for table, values in zip(self.context, context, strict=True):
+            x = x + table(values)
+        return x
+
+    def items(self, token: Tensor, category: Tensor) -> Tensor:
+        """[items, width] as the output layer takes them, tied with the input; token 0 (rare or new) has its category."""
+        result: Tensor = self.item(token) + self.category(category)
+        return result
 
 
 @dataclass(frozen=True)
@@ -118,13 +96,8 @@ class BehaviourNetwork(nn.Module):
     def __init__(self, shape: Architecture) -> None:
         super().__init__()
         width = shape.width
-        self.item = nn.Embedding(shape.items + 1, width)
-        self.category = nn.Embedding(shape.categories + 1, width)
-        self.context = nn.ModuleList(nn.Embedding(n, width) for n in (PRICE_BANDS, GAP_BUCKETS, 2, WEEKDAYS))
-        self.begin = nn.Parameter(torch.zeros(width))
-        self.drop = nn.Dropout(shape.dropout)
-        self.encoder = TransformerEncoder(shape) if shape.encoder == "transformer" else LstmEncoder(shape)
-        self.norm = nn.LayerNorm(width)
+        self.inputs = EventInputs(shape)
+        self.encoder = Backbone(shape.size, timed=True) if shape.encoder == "transformer" else LstmEncoder(shape.size)
         self.elapsed = nn.Sequential(nn.Linear(width + 2, width), nn.GELU(), nn.Linear(width, width))
         self.generate_query, self.copy_query = nn.Linear(width, width), nn.Linear(width, width)
         self.item_bias, self.item_copy = nn.Embedding(shape.items + 1, 1), nn.Embedding(shape.items + 1, 1)
@@ -158,12 +131,7 @@ class BehaviourNetwork(nn.Module):
 
     def states(self, batch: Batch) -> Tensor:
         """[states, width]: what the events strictly before each state's cut say. The customer vectors."""
-        x = self.item(batch.item) + self.category(batch.category)
-        for table, values in zip(self.context, (batch.price, batch.gap, batch.promoted, batch.weekday), strict=True):
-            x = x + table(values)
-        x = torch.cat([self.begin.expand(x.shape[0], 1, -1), x], dim=1)  # position 0: before the first event
-        day = functional.pad(batch.day, (1, 0))
-        hidden = self.norm(self.encoder(self.drop(x), day))[batch.row, batch.position]
+        hidden = self.encoder(self.inputs(batch), batch.packing, batch.day)[batch.row]
         state: Tensor = hidden + self.elapsed(torch.cat([hidden, batch.elapsed.to(hidden.dtype)], dim=1))
         return state
 
@@ -172,19 +140,39 @@ class BehaviourNetwork(nn.Module):
 
     def heads(self, state: Tensor, batch: Batch) -> Outputs:
         """`state`: [states, width]."""
-        table = self.item.weight[1:] + self.category(batch.item_category)  # [items, width], tied with the input
-        generate = self.generate_query(state) @ table.T
-        offset = self.item_bias.weight[1:, 0] + self.popularity * batch.popularity  # [moments, items]
-        generate = generate.float() + functional.embedding(batch.moment, offset)
+        token = self._tokens(batch.item_category)
+        generate = self.generate_query(state) @ self.inputs.items(token, batch.item_category).T
+        generate = generate.float() + functional.embedding(batch.moment, self.offset_of(token, batch.popularity))
+        return Outputs(generate, self.copy(state, batch), self.purchases(state, batch))
+
+    def _tokens(self, category: Tensor) -> Tensor:
+        """[V] tokens of the vocabulary. While learning some items are scored as new ones are, by their category alone, so
+        that an item newer than the model gets a score that was learned (as in DropoutNet, Volkovs et al., NIPS 2017)."""
+        token = torch.arange(1, category.shape[0] + 1, device=category.device)
+        if not self.training:
+            return token
+        return token * (torch.rand(token.shape, device=token.device) >= _COLD_SHARE)
+
+    def offset_of(self, token: Tensor, popularity: Tensor) -> Tensor:
+        """[moments, items], what an item's logit has without regard to the customer. popularity: [moments, items]."""
+        result: Tensor = self.item_bias(token)[:, 0] + self.popularity * popularity
+        return result
+
+    def copy(self, state: Tensor, batch: Batch) -> Tensor:
+        """[candidates] logits of items bought before."""
         chosen = batch.candidate_state
-        own = self.item(batch.candidate_item)
         hidden = functional.gelu(self.copy_up(batch.candidate_features) + self.copy_state(state)[chosen])
         copy = self.copy_linear(batch.candidate_features) + self.copy_down(hidden)
         copy = copy + self.item_copy(batch.candidate_item) + self.category_copy(batch.candidate_category)
-        copy = copy[:, 0].float() + (self.copy_query(state)[chosen] * own).sum(1).float()
+        own = (self.copy_query(state)[chosen] * self.inputs.item(batch.candidate_item)).sum(1)
+        result: Tensor = copy[:, 0].float() + own.float()
+        return result
+
+    def purchases(self, state: Tensor, batch: Batch) -> Tensor:
+        """[states, HORIZONS] logits."""
         facts = torch.cat([state.float(), batch.features], dim=1)
-        purchase = self.purchase_linear(batch.features) + self.purchase(facts)
-        return Outputs(generate, copy, purchase.float())
+        result: Tensor = (self.purchase_linear(batch.features) + self.purchase(facts)).float()
+        return result
 
 
 def rank_loss(outputs: Outputs, batch: Batch) -> Tensor:

@@ -64,14 +64,14 @@ class NeuralModel(VectorModel):
             plan = Plan.of(recipe, settings.checkpoint_every, identity)
             progress = Trainer(network, scene, plan, session, group).run()
         rates = data.examples.select(pl.col("purchased_7d", "purchased_28d").mean()).row(0)
-        sizes = (recipe.events, recipe.memory_events, settings.threads)
+        sizes = (recipe.events, recipe.memory_events, settings.threads, recipe.min_item_lines)
         self._scorer = Scorer(network.cpu().eval(), shape, vocabulary, normalisation, (rates[0], rates[1]), *sizes)
         facts = {
             **asdict(shape),
             **recipe.model_dump(),
             "weights": sum(value.numel() for value in network.parameters()),
-            "layers": shape.layers,
-            "heads": shape.heads,
+            "layers": shape.size.layers if self.encoder == "transformer" else 1,
+            "heads": shape.size.heads if self.encoder == "transformer" else 0,
             "threads": settings.threads,
             "processes": group.size,
             "seed": session.seed,
@@ -109,6 +109,7 @@ class NeuralModel(VectorModel):
             "events": scorer.events,
             "memory_events": scorer.memory,
             "threads": scorer.threads,
+            "min_item_lines": scorer.min_item_lines,
             "base_rates": list(scorer.base_rates),
             "normalisation": scorer.normalisation.to_json(),
         }
@@ -126,7 +127,7 @@ class NeuralModel(VectorModel):
         network = BehaviourNetwork(shape)
         network.load_state_dict(load_file(str(directory / WEIGHTS)))
         model = cls()
-        sizes = (body["events"], body["memory_events"], body["threads"])
+        sizes = (body["events"], body["memory_events"], body["threads"], body["min_item_lines"])
         week, month = body["base_rates"]
         normalisation = Normalisation.from_json(body["normalisation"])
         model._scorer = Scorer(network.eval(), shape, Vocabulary.load(directory), normalisation, (week, month), *sizes)
@@ -168,7 +169,7 @@ def _identity(scene: Scene, shape: Architecture, recipe: TransformerSettings, ru
     facts = {"shape": asdict(shape), "recipe": recipe.model_dump(), "run": run, "torch": torch.__version__}
     digest.update(json.dumps(facts, sort_keys=True).encode())
     arrays: list[Ints | Floats] = [
-        log.first, log.day, log.code, log.price, log.gap, log.promoted, log.code_item, log.code_category,
+        log.first, log.day, log.code, log.price, log.gap, log.promoted, log.kind, log.channel, log.code_item, log.code_category,
         scene.states.end, scene.states.until, scene.states.cut, scene.features, scene.labels,
     ]  # fmt: skip
     for array in arrays:

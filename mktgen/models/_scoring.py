@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -11,16 +11,18 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from mktgen.models._batch import Batch, Scene, collate
+from mktgen.models._batch import Batch, Scene, collate, scaled
 from mktgen.models._events import Floats, Ints, day_number, encode_events
 from mktgen.models._network import Architecture, BehaviourNetwork
 from mktgen.models._normalise import FEATURES, Normalisation
 from mktgen.models._processes import reproducible
+from mktgen.models._softmax import Pairs
 from mktgen.models._states import States, Windows
+from mktgen.models._topk import stream_top
 from mktgen.models._vocabulary import Vocabulary
 from mktgen.models.base import History
 
-_BATCH: Final = 64  # customers scored at once: 64 x 100 000 items in float32 are 26 MB
+_BATCH: Final = 64  # customers scored at once
 _RANKING: Final[dict[str, Any]] = {
     "customer_id": pl.String,
     "item_id": pl.String,
@@ -42,40 +44,47 @@ class Scorer:
     events: int
     memory: int
     threads: int
+    min_item_lines: int
 
     def rank(self, history: History, customers: list[str], k: int) -> pl.DataFrame:
-        """See Model.rank. Customers without events get the popular items of the last 28 days."""
+        """See Model.rank. Customers without events get the popular items of the last 28 days.
+
+        Items that became common after the training compete by category and popularity.
+        """
+        catalogue = self._catalogue(history)
         scene = self._scene(history, customers)
+        found = _Found()
         popular = _popular(history.items, k)
-        parts: list[pl.DataFrame] = []
-        for chosen, batch in self._batches(scene):
-            outputs = self.network(batch)
-            generate = outputs.generate.double().numpy()
-            copy, bounds = outputs.copy.double().numpy(), batch.candidate_state.numpy()
-            codes = self._codes(scene, chosen)
-            for row, customer in enumerate(chosen):
-                name = scene.log.customers[customer]
-                low, high = np.searchsorted(bounds, [row, row + 1])
-                if codes[row].size == 0:
-                    parts.append(_frame(name, False, *popular))
-                    continue
-                # Candidates are the codes of the customer's last `memory` events; older ones are seen but not proposed.
-                own = np.unique(codes[row][-self.memory :])
-                ids = scene.log.item_ids.gather(own).to_numpy().astype(object)
-                parts.append(_frame(name, True, *_top(ids, copy[low:high], k)))
-                fresh = np.ones(self.vocabulary.size, dtype=bool)
-                known = scene.log.code_item[np.unique(codes[row])]
-                fresh[known[known > 0] - 1] = False
-                parts.append(_frame(name, False, *_top(self._item_ids(fresh), generate[row, fresh], k)))
-        return pl.concat([pl.DataFrame(schema=_RANKING), *parts])
+        with reproducible(self.threads), torch.inference_mode():
+            table, offset = self._output_layer(catalogue, history)
+            for chosen, batch in self._batches(scene):
+                state = self.network.states(batch)
+                copy, bounds = self.network.copy(state, batch).double().numpy(), batch.candidate_state.numpy()
+                codes = self._codes(scene, chosen)
+                known = _known(codes, _positions(scene.log.item_ids, catalogue["item_id"]))
+                values, places = stream_top(self.network.generate_query(state), table, offset, known, k)
+                for row, customer in enumerate(chosen):
+                    if codes[row].size == 0:
+                        found.add(customer, False, *popular)
+                        continue
+                    # Candidates are the codes of the customer's last `memory` events; older ones are seen but not proposed.
+                    own = np.unique(codes[row][-self.memory :])
+                    low, high = np.searchsorted(bounds, [row, row + 1])
+                    ids = scene.log.item_ids.gather(own).to_numpy().astype(object)
+                    found.add(customer, True, *_top(ids, copy[low:high], k))
+                    allowed = torch.isfinite(values[row]).numpy()
+                    items = catalogue["item_id"].gather(places[row].numpy()[allowed]).to_numpy().astype(object)
+                    found.add(customer, False, items, values[row].double().numpy()[allowed])
+        return found.frame(scene.log.customers)
 
     def probabilities(self, history: History, customers: list[str]) -> pl.DataFrame:
         """See Model.probabilities. Who has neither events nor features gets the base rates."""
         scene = self._scene(history, customers)
-        parts = [np.zeros((0, 2))]
-        for _, batch in self._batches(scene):
-            parts.append(self.network(batch).purchase.double().sigmoid().numpy())
-        values = np.concatenate(parts)
+        values = np.zeros((len(scene.log.customers), 2))
+        with reproducible(self.threads), torch.inference_mode():
+            for chosen, batch in self._batches(scene):
+                state = self.network.states(batch)
+                values[chosen] = self.network.purchases(state, batch).double().sigmoid().numpy()
         unknown = (scene.states.example < 0) & (np.diff(scene.log.first) == 0)
         values[unknown] = self.base_rates
         # A purchase within 7 days is one within 28; the two heads may cross by a hair.
@@ -86,17 +95,33 @@ class Scorer:
     def vectors(self, history: History, customers: list[str]) -> pl.DataFrame:
         """See VectorModel.vectors: the state of the sequence before the cut, `width` numbers."""
         scene = self._scene(history, customers)
-        rows: list[list[float]] = []
-        for _, batch in self._batches(scene):
-            rows.extend(self.network.states(batch).float().tolist())
-        schema: dict[str, Any] = {"customer_id": pl.String, "vector": pl.List(pl.Float32)}
-        return pl.DataFrame({"customer_id": scene.log.customers, "vector": rows}, schema=schema)
+        values = np.zeros((len(scene.log.customers), self.shape.width), dtype=np.float32)
+        with reproducible(self.threads), torch.inference_mode():
+            for chosen, batch in self._batches(scene):
+                values[chosen] = self.network.states(batch).float().numpy()
+        names = pl.Series("customer_id", scene.log.customers, dtype=pl.String)
+        return pl.DataFrame([names, pl.Series("vector", values.tolist(), dtype=pl.List(pl.Float32))])
 
     def _batches(self, scene: Scene) -> Iterator[tuple[Ints, Batch]]:
-        with reproducible(self.threads), torch.inference_mode():
-            for low in range(0, scene.windows.count, _BATCH):
-                chosen = np.arange(low, min(low + _BATCH, scene.windows.count), dtype=np.int64)
-                yield chosen, collate(scene, chosen)
+        """Customers by the length of their windows, longest first."""
+        order = np.argsort(scene.windows.start - scene.windows.stop, kind="stable")
+        for low in range(0, order.size, _BATCH):
+            chosen = order[low : low + _BATCH].astype(np.int64)
+            yield chosen, collate(scene, chosen)
+
+    def _catalogue(self, history: History) -> pl.DataFrame:
+        """item_id, category of the vocabulary in token order, then of the items that became common since, by item_id."""
+        since = history.items.filter(pl.col("lines_all") >= self.min_item_lines)
+        since = since.join(self.vocabulary.items, on="item_id", how="anti").sort("item_id")
+        return pl.concat([self.vocabulary.items, since.select("item_id", "category")])
+
+    def _output_layer(self, catalogue: pl.DataFrame, history: History) -> tuple[torch.Tensor, torch.Tensor]:
+        """[V + new, width] and [V + new]: what `heads` computes for the vocabulary, extended by the new items."""
+        tokens = torch.from_numpy(self.vocabulary.item_tokens(catalogue["item_id"]))
+        categories = torch.from_numpy(self.vocabulary.category_tokens(catalogue["category"]))
+        lines = _lookup(history.items.select("item_id", "lines_28d"), catalogue["item_id"])
+        popularity = torch.from_numpy(scaled(lines))
+        return self.network.inputs.items(tokens, categories), self.network.offset_of(tokens, popularity)[0]
 
     def _scene(self, history: History, customers: list[str]) -> Scene:
         """One state per customer, at the cut; customer i of the log is state i and window i."""
@@ -135,9 +160,51 @@ class Scorer:
         first = scene.log.first
         return [scene.log.code[first[customer] : first[customer + 1]] for customer in chosen]
 
-    def _item_ids(self, chosen: NDArray[np.bool_]) -> NDArray[np.object_]:
-        ids: NDArray[np.object_] = self.vocabulary.item_ids[chosen]
-        return ids
+
+@dataclass
+class _Found:
+    """Ranked items of customers, collected in any order."""
+
+    customers: list[int] = field(default_factory=list)
+    seen: list[bool] = field(default_factory=list)
+    ids: list[NDArray[np.object_]] = field(default_factory=list)
+    scores: list[NDArray[np.float64]] = field(default_factory=list)
+
+    def add(self, customer: int, seen: bool, ids: NDArray[np.object_], scores: NDArray[np.float64]) -> None:
+        """Items of one customer, best first."""
+        self.customers.append(int(customer))
+        self.seen.append(seen)
+        self.ids.append(ids)
+        self.scores.append(scores)
+
+    def frame(self, names: list[str]) -> pl.DataFrame:
+        """Sorted as Model.rank promises; `names` are in order."""
+        if not self.customers:
+            return pl.DataFrame(schema=_RANKING)
+        order = sorted(range(len(self.customers)), key=lambda i: (self.customers[i], not self.seen[i]))
+        sizes = [self.ids[i].size for i in order]
+        columns: dict[str, Any] = {
+            "customer_id": np.repeat(np.array([names[self.customers[i]] for i in order], dtype=object), sizes).tolist(),
+            "item_id": np.concatenate([self.ids[i] for i in order]).tolist(),
+            "seen": np.repeat(np.array([self.seen[i] for i in order]), sizes),
+            "rank": np.concatenate([np.arange(1, size + 1) for size in sizes]),
+            "score": np.concatenate([self.scores[i] for i in order]),
+        }
+        return pl.DataFrame(columns, schema=_RANKING)
+
+
+def _positions(ids: pl.Series, catalogue: pl.Series) -> Ints:
+    """Place in the catalogue of each item of the log, -1 for one that is not in it."""
+    places = pl.DataFrame({"item_id": catalogue, "_place": np.arange(catalogue.len(), dtype=np.int64)})
+    found = pl.DataFrame({"item_id": ids}).join(places, on="item_id", how="left", maintain_order="left")["_place"]
+    return found.fill_null(-1).to_numpy().astype(np.int64)
+
+
+def _known(codes: list[Ints], place: Ints) -> Pairs:
+    """(row, place in the catalogue) of what each customer bought before."""
+    rows = np.repeat(np.arange(len(codes), dtype=np.int64), [c.size for c in codes])
+    items = place[np.concatenate(codes)] if rows.size else rows
+    return Pairs(torch.from_numpy(rows[items >= 0]), torch.from_numpy(items[items >= 0]))
 
 
 def _lookup(lines: pl.DataFrame, ids: pl.Series) -> Floats:
@@ -162,14 +229,3 @@ def _top(
         kept = np.arange(scores.size)
     order = kept[np.argsort(-scores[kept], kind="stable")][:k]
     return ids[order], scores[order]
-
-
-def _frame(customer: str, seen: bool, ids: NDArray[np.object_], scores: NDArray[np.float64]) -> pl.DataFrame:
-    columns: dict[str, Any] = {
-        "customer_id": [customer] * ids.size,
-        "item_id": ids.tolist(),
-        "seen": [seen] * ids.size,
-        "rank": np.arange(1, ids.size + 1),
-        "score": scores,
-    }
-    return pl.DataFrame(columns, schema=_RANKING)

@@ -90,13 +90,14 @@ def windows(log: EventLog, states: States, events: int) -> Windows:
 
 
 def batches(found: Windows, size: int, seed: int, epoch: int) -> list[Ints]:
-    """Window indices by batch: a function of (seed, epoch) alone. Windows of like length go together to save padding."""
+    """Window indices by batch: a function of (seed, epoch) alone. Windows of like length go together, the longest
+    first, as packing wants them."""
     generator = np.random.Generator(np.random.PCG64([seed, epoch]))
     order = generator.permutation(found.count)
     length = found.stop - found.start
     result: list[Ints] = []
     for low in range(0, found.count, size * _MIXING):
         chunk = order[low : low + size * _MIXING]
-        chunk = chunk[np.argsort(length[chunk], kind="stable")]
+        chunk = chunk[np.argsort(-length[chunk], kind="stable")]
         result.extend(chunk[at : at + size].astype(np.int64) for at in range(0, chunk.size, size))
     return [result[i] for i in generator.permutation(len(result))]

@@ -19,6 +19,7 @@ from mktgen.models._network import Architecture, BehaviourNetwork, rank_loss
 from mktgen.models._neural import NeuralModel, training_scene
 from mktgen.models._normalise import FEATURES, Normalisation
 from mktgen.models._processes import reproducible
+from mktgen.models._states import batches
 from mktgen.models._vocabulary import Vocabulary
 from mktgen.models.base import History, TrainingSet
 from tests.models.train_process import SETTINGS
@@ -189,7 +190,7 @@ def test_ranking_loss_is_the_softmax_over_vocabulary_and_own_rare_items() -> Non
     shape = Architecture("transformer", 16, vocabulary.size, vocabulary.categories.height, len(FEATURES), 0.0)
     net = BehaviourNetwork(shape).eval()
     scene = scene_of(vocabulary, normalisation)
-    batch = collate(scene, np.arange(min(6, scene.windows.count)))
+    batch = collate(scene, batches(scene.windows, 6, seed=0, epoch=0)[0])
     with torch.no_grad():
         outputs = net(batch)
         loss = float(rank_loss(outputs, batch))

@@ -1,0 +1,74 @@
+"""Sequences of different lengths one after another in one array: no layer but attention ever sees padding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+_LEAST_FILL: Final = 0.75  # a rectangle holds sequences of at least this share of its longest
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    """Sequences of like lengths, for kernels that can't read packed ones. slots: [rows] places in sequences * longest."""
+
+    rows: int
+    slots: Tensor
+    sequences: int
+    longest: int
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Sequence i owns rows first[i]:first[i + 1] of arrays of N rows, longest sequences first.
+
+    position: [N] within its sequence. rectangles: the same rows in the same order.
+    """
+
+    first: Tensor
+    position: Tensor
+    longest: int
+    rectangles: tuple[Rectangle, ...]
+
+    @classmethod
+    def of(cls, lengths: NDArray[np.int64]) -> Self:
+        """From lengths of at least 1 each. Raises ValueError where they are not in descending order."""
+        if lengths.size and (np.diff(lengths).max(initial=0) > 0 or lengths[-1] < 1):
+            raise ValueError("sequences are packed longest first, and none is empty: sort them by length")
+        first = np.r_[0, np.cumsum(lengths)].astype(np.int64)
+        rectangles: list[Rectangle] = []
+        at = 0
+        while at < lengths.size:
+            end = at + int(np.searchsorted(-lengths[at:], -_LEAST_FILL * lengths[at], side="right"))
+            rectangles.append(_rectangle(lengths[at:end]))
+            at = end
+        position = torch.from_numpy(_within(lengths))
+        return cls(torch.from_numpy(first), position, int(lengths.max(initial=0)), tuple(rectangles))
+
+    @property
+    def last(self) -> Tensor:
+        """[sequences] row of each sequence's last event."""
+        return self.first[1:] - 1
+
+    def to(self, device: torch.device) -> Self:
+        if device.type == "cpu":
+            return self
+        moved = tuple(Rectangle(r.rows, r.slots.to(device), r.sequences, r.longest) for r in self.rectangles)
+        return type(self)(self.first.to(device), self.position.to(device), self.longest, moved)
+
+
+def _within(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """0, 1, 2 ... within each of the runs."""
+    starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return np.arange(starts.size, dtype=np.int64) - starts
+
+
+def _rectangle(size: NDArray[np.int64]) -> Rectangle:
+    longest = int(size[0])
+    slots = np.repeat(np.arange(size.size, dtype=np.int64) * longest, size) + _within(size)
+    return Rectangle(slots.size, torch.from_numpy(slots), size.size, longest)
