@@ -55,6 +55,7 @@ class TransformerSettings(Section):
     purchase_weight: float = Field(1.0, ge=0, description="weight of the purchase loss beside the ranking loss")
     dropout: float = Field(0.1, ge=0, lt=1)
     min_item_lines: int = Field(10, ge=1, description="rarer items share their category's token")
+    negatives: int = Field(0, ge=0, description="items drawn per step to score against; 0 = the whole vocabulary")
 
 
 class LstmSettings(TransformerSettings):

@@ -12,19 +12,37 @@ from torch import Tensor
 from mktgen.models._copying import candidates
 from mktgen.models._events import BEGIN_GAP, WEEKDAYS, EventLog, Floats, Ints
 from mktgen.models._packing import Packing
+from mktgen.models._softmax import Pairs
 from mktgen.models._states import ACTIVE_DAYS, States, Windows
 
 RECENT_DAYS = 28  # window of the popularity inputs, as in contracts.ITEM_FEATURES
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Shapes: R rows (the events of all windows, each window opened by an empty row), S states, N candidates, P targets,
-    V items, M moments (cuts).
+class Columns:
+    """The items that states are scored against: the whole vocabulary, or a sample of it and the batch's hits.
 
-    day: [R] days since the window's first event. row: [S] the row at whose end a state is read. popularity: [M, V] scaled
-    log lines of 28 days, `moment` [S] the row of a state in it. `target_*`: [P] items of the target week in the
-    vocabulary, weighted to sum to at most 1 per state; `rare_*`: [N] the same for candidates outside.
+    token, category: [K]. popularity: [M, K] scaled log lines of the 28 days before each cut. log_weight: [K] minus the
+    logarithm of the chance to be in the sample; -inf for a hit that was not drawn, which stands for itself alone.
+    """
+
+    token: Tensor
+    category: Tensor
+    popularity: Tensor
+    log_weight: Tensor
+
+    def to(self, device: torch.device) -> Self:
+        return type(self)(*(getattr(self, f.name).to(device) for f in fields(self)))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Shapes: R rows (the events of all windows, each window opened by an empty row), S states, N candidates, H hits.
+
+    day: [R] days since the window's first event. row: [S] the row at whose end a state is read. moment: [S] row of its
+    cut in columns.popularity. Weights sum to at most 1 per state: candidate_weight [N] is above 0 where an item bought
+    before is in the target week; `hit_*` are the week's items of the vocabulary that are new to the customer. excluded:
+    (state, column) of what was bought before or is a hit: all else is what the state's customer did not choose.
     """
 
     packing: Packing
@@ -40,8 +58,6 @@ class Batch:
     row: Tensor
     elapsed: Tensor
     moment: Tensor
-    popularity: Tensor
-    item_category: Tensor
     features: Tensor
     labels: Tensor
     labelled: Tensor
@@ -49,11 +65,12 @@ class Batch:
     candidate_item: Tensor
     candidate_category: Tensor
     candidate_features: Tensor
-    target_state: Tensor
-    target_item: Tensor
-    target_weight: Tensor
-    rare_target: Tensor
-    rare_weight: Tensor
+    candidate_weight: Tensor
+    hit_state: Tensor
+    hit_column: Tensor
+    hit_weight: Tensor
+    columns: Columns
+    excluded: Pairs
     ranked: int
     events: int
 
@@ -61,7 +78,9 @@ class Batch:
         if device.type == "cpu":
             return self
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        moved: dict[str, Any] = {n: v.to(device) if isinstance(v, Tensor | Packing) else v for n, v in values.items()}
+        moved: dict[str, Any] = {
+            n: v.to(device) if isinstance(v, Tensor | Packing | Columns | Pairs) else v for n, v in values.items()
+        }
         return type(self)(**moved)
 
 
@@ -71,6 +90,7 @@ class Scene:
 
     popularity: [moments, codes] lines of the 28 days before each of `moments` (day numbers, sorted). features:
     [examples, F] standardised, labels: [examples, 2]. item_category: [V] tokens. vocabulary_popularity: [moments, V].
+    negatives: columns drawn for a batch, 0 for the whole vocabulary.
     """
 
     log: EventLog
@@ -83,6 +103,7 @@ class Scene:
     features: Floats
     labels: Floats
     memory: int
+    negatives: int
 
 
 def recent_lines(log: EventLog, moments: Ints) -> Floats:
@@ -107,8 +128,11 @@ def by_token(log: EventLog, lines: Floats, vocabulary_size: int) -> Floats:
     return table
 
 
-def collate(scene: Scene, chosen: Ints) -> Batch:
-    """The batch of the windows `chosen`, longest first (may be empty of states' targets, never of windows)."""
+def collate(scene: Scene, chosen: Ints, draw: tuple[int, ...] = ()) -> Batch:
+    """The batch of the windows `chosen`, longest first (may be empty of states' targets, never of windows).
+
+    draw: seeds of the sample of columns, where the scene asks for one.
+    """
     log, found = scene.log, scene.windows
     start, stop = found.start[chosen], found.stop[chosen]
     packing = Packing.of(stop - start + 1)
@@ -125,7 +149,7 @@ def collate(scene: Scene, chosen: Ints) -> Batch:
     per_window = found.last[chosen] - found.first[chosen]
     state = np.concatenate([np.arange(found.first[w], found.last[w], dtype=np.int64) for w in chosen])
     opened = np.repeat(log.day[event[first]] if log.day.size else first, stop - start + 1)
-    sequence: dict[str, Tensor] = {
+    sequence: dict[str, Any] = {
         "item": rows(log.code_item[log.code]),
         "category": rows(log.code_category[log.code]),
         "price": rows(log.price),
@@ -138,7 +162,7 @@ def collate(scene: Scene, chosen: Ints) -> Batch:
         "row": torch.from_numpy(np.repeat(first - start, per_window) + scene.states.end[state]),
     }
     moment = np.searchsorted(scene.moments, scene.states.cut[state]).astype(np.int64)
-    own, ranked = _candidates(scene, state, moment)
+    own, ranked = _candidates(scene, state, moment, np.random.Generator(np.random.PCG64([*draw, 1])))
     return Batch(
         packing=packing,
         **sequence,
@@ -146,8 +170,6 @@ def collate(scene: Scene, chosen: Ints) -> Batch:
         **own,
         elapsed=_elapsed(scene, state),
         moment=torch.from_numpy(moment),
-        popularity=torch.from_numpy(scaled(scene.vocabulary_popularity)),
-        item_category=torch.from_numpy(scene.item_category),
         ranked=ranked,
         events=int((stop - start).sum()),
     )
@@ -169,7 +191,7 @@ def _elapsed(scene: Scene, state: Ints) -> Tensor:
     return torch.from_numpy(np.column_stack([0.5 * np.log(np.maximum(days, 1)), known]).astype(np.float32))
 
 
-def _labels(scene: Scene, state: Ints) -> dict[str, Tensor]:
+def _labels(scene: Scene, state: Ints) -> dict[str, Any]:
     example = scene.states.example[state]
     known = example >= 0
     rows = np.maximum(example, 0)
@@ -183,35 +205,65 @@ def _labels(scene: Scene, state: Ints) -> dict[str, Tensor]:
     }
 
 
-def _candidates(scene: Scene, state: Ints, moment: Ints) -> tuple[dict[str, Tensor], int]:
-    """Candidates and targets of the states, and how many states have a target week."""
+def _candidates(scene: Scene, state: Ints, moment: Ints, generator: np.random.Generator) -> tuple[dict[str, Any], int]:
+    """Candidates, hits and columns of the states, and how many states have a target week."""
     log, states = scene.log, scene.states
     found = candidates(
         log, states.customer[state], states.cut[state], states.end[state], scene.memory, (scene.popularity, moment)
     )
-    width = log.item_ids.len()
+    width = max(log.item_ids.len(), 1)
     low, high = states.end[state], states.until[state]
     size = high - low
     owner = np.repeat(np.arange(state.size, dtype=np.int64), size)
     event = np.repeat(low - (np.cumsum(size) - size), size) + np.arange(owner.size)
     wanted = np.unique(owner * width + log.code[event])  # each item of the week once
-    owner, code = wanted // max(width, 1), wanted % max(width, 1)
-    weight = (1.0 / np.maximum(np.bincount(owner, minlength=state.size), 1)).astype(np.float32)
-    token = log.code_item[code]
-    common = token > 0
-    tokens = log.code_item[found.code]
-    rare = (tokens == 0) & np.isin(found.state * width + found.code, wanted[~common])
+    share = (1.0 / np.maximum(np.bincount(wanted // width, minlength=state.size), 1)).astype(np.float32)
+    before = found.state * width + found.code
+    again = np.isin(before, wanted, assume_unique=True)
+    new = np.setdiff1d(wanted, before, assume_unique=True)
+    hit_state, hit_token = new // width, log.code_item[new % width]
+    hit_state, hit_token = hit_state[hit_token > 0], hit_token[hit_token > 0]
+    columns, place = _columns(scene, np.unique(hit_token), generator)
+    token = log.code_item[found.code]
+    out_state, out_column = np.r_[found.state, hit_state], place[np.r_[token, hit_token]]
+    out = np.flatnonzero(out_column >= 0)
+    out = out[np.argsort(out_state[out], kind="stable")]
     values = {
         "candidate_state": found.state,
-        "candidate_item": tokens,
+        "candidate_item": token,
         "candidate_category": log.code_category[found.code],
         "candidate_features": found.features,
-        "target_state": owner[common],
-        "target_item": token[common] - 1,
-        "target_weight": weight[owner[common]],
-        "rare_target": rare,
-        "rare_weight": weight[found.state],
+        "candidate_weight": share[found.state] * again,
+        "hit_state": hit_state,
+        "hit_column": place[hit_token],
+        "hit_weight": share[hit_state],
     }
-    return {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in values.items()}, int(
-        np.count_nonzero(size)
+    tensors: dict[str, Any] = {name: torch.from_numpy(np.ascontiguousarray(v)) for name, v in values.items()}
+    excluded = Pairs(torch.from_numpy(out_state[out]), torch.from_numpy(out_column[out]))
+    return {**tensors, "columns": columns, "excluded": excluded}, int(np.count_nonzero(size))
+
+
+def _columns(scene: Scene, hits: Ints, generator: np.random.Generator) -> tuple[Columns, Ints]:
+    """Columns, and each token's place among them (-1: none; so is token 0's).
+
+    A sample takes each item on its own with chance min(1, n q), q half uniform and half by popularity, so that chances
+    are exact and the most popular items are always there.
+    """
+    size = scene.item_category.size
+    if scene.negatives and scene.negatives < size:
+        lines = scene.vocabulary_popularity.max(axis=0, initial=0.0).astype(np.float64) + 1e-9
+        chance = np.minimum(1.0, scene.negatives * (0.5 / size + 0.5 * lines / lines.sum()))
+        drawn = generator.random(size) < chance
+        weight = np.where(drawn, -np.log(chance), -np.inf)
+        token = np.union1d(np.flatnonzero(drawn) + 1, hits).astype(np.int64)
+    else:
+        weight, token = np.zeros(size), np.arange(1, size + 1, dtype=np.int64)
+    place = np.full(size + 1, -1, dtype=np.int64)
+    place[token] = np.arange(token.size)
+    columns = Columns(
+        token=torch.from_numpy(token),
+        category=torch.from_numpy(scene.item_category[token - 1]),
+        popularity=torch.from_numpy(scaled(scene.vocabulary_popularity[:, token - 1])),
+        log_weight=torch.from_numpy(weight[token - 1].astype(np.float32)),
     )
+    return columns, place

@@ -15,6 +15,7 @@ from mktgen.models._batch import Batch
 from mktgen.models._copying import DECAYED_56, FEATURES
 from mktgen.models._events import CHANNELS, GAP_BUCKETS, KINDS, PRICE_BANDS, WEEKDAYS
 from mktgen.models._packing import Packing
+from mktgen.models._softmax import catalogue_logsumexp
 
 HORIZONS: Final = 2  # purchase within 7 and within 28 days
 _COLD_SHARE: Final = 0.05  # of the vocabulary's items that a step scores as if they were new
@@ -77,11 +78,13 @@ class EventInputs(nn.Module):
 
 @dataclass(frozen=True)
 class Outputs:
-    """generate: [states, items] logits of the vocabulary (item token minus 1), for items that are new to the customer.
-    copy: [candidates] logits of items bought before, common or rare. purchase: [states, HORIZONS] logits.
+    """rest: [states] log of the sum of exponentials of the logits of all items that are neither bought before nor in the
+    target week. hit: [hits] logits of the week's items that are new to the customer. copy: [candidates] logits of items
+    bought before, common or rare. purchase: [states, HORIZONS] logits.
     """
 
-    generate: Tensor
+    rest: Tensor
+    hit: Tensor
     copy: Tensor
     purchase: Tensor
 
@@ -140,23 +143,29 @@ class BehaviourNetwork(nn.Module):
 
     def heads(self, state: Tensor, batch: Batch) -> Outputs:
         """`state`: [states, width]."""
-        token = self._tokens(batch.item_category)
-        generate = self.generate_query(state) @ self.inputs.items(token, batch.item_category).T
-        generate = generate.float() + functional.embedding(batch.moment, self.offset_of(token, batch.popularity))
-        return Outputs(generate, self.copy(state, batch), self.purchases(state, batch))
+        columns = batch.columns
+        token = self._tokens(columns.token)
+        # An item's popularity differs from cut to cut: one more input for each cut, which only its own states look at.
+        moment = functional.one_hot(batch.moment, columns.popularity.shape[0]).to(state.dtype)
+        query = torch.cat([self.generate_query(state), self.popularity * moment], dim=1)
+        table = torch.cat([self.inputs.items(token, columns.category), columns.popularity.T], dim=1)
+        bias = self.item_bias(token)[:, 0]
+        rest = catalogue_logsumexp(query, table, bias + columns.log_weight, batch.excluded)
+        hit = (query[batch.hit_state] * functional.embedding(batch.hit_column, table)).sum(1).float()
+        hit = hit + bias[batch.hit_column]
+        return Outputs(rest, hit, self.copy(state, batch), self.purchases(state, batch))
 
-    def _tokens(self, category: Tensor) -> Tensor:
-        """[V] tokens of the vocabulary. While learning some items are scored as new ones are, by their category alone, so
-        that an item newer than the model gets a score that was learned (as in DropoutNet, Volkovs et al., NIPS 2017)."""
-        token = torch.arange(1, category.shape[0] + 1, device=category.device)
+    def _tokens(self, token: Tensor) -> Tensor:
+        """While learning some items are scored as new ones are, by their category alone, so that an item newer than the
+        model gets a score that was learned (as in DropoutNet, Volkovs et al., NIPS 2017)."""
         if not self.training:
             return token
         return token * (torch.rand(token.shape, device=token.device) >= _COLD_SHARE)
 
-    def offset_of(self, token: Tensor, popularity: Tensor) -> Tensor:
-        """[moments, items], what an item's logit has without regard to the customer. popularity: [moments, items]."""
-        result: Tensor = self.item_bias(token)[:, 0] + self.popularity * popularity
-        return result
+    def output_layer(self, token: Tensor, category: Tensor, popularity: Tensor) -> tuple[Tensor, Tensor]:
+        """[items, width] and [items]: a new item's logit is generate_query(state) @ table.T + offset. popularity: [items]."""
+        offset: Tensor = self.item_bias(token)[:, 0] + self.popularity * popularity
+        return self.inputs.items(token, category), offset
 
     def copy(self, state: Tensor, batch: Batch) -> Tensor:
         """[candidates] logits of items bought before."""
@@ -181,18 +190,13 @@ def rank_loss(outputs: Outputs, batch: Batch) -> Tensor:
     One softmax over the whole vocabulary plus the state's own rare items. A positive that is neither (a rare item
     never bought before) can't be scored and is left out.
     """
-    in_vocabulary = batch.candidate_item > 0
-    row, column = batch.candidate_state[in_vocabulary], batch.candidate_item[in_vocabulary] - 1
-    logits = outputs.generate.index_put((row, column), outputs.copy[in_vocabulary])
-    rare = outputs.copy[~in_vocabulary]
-    rare_row = batch.candidate_state[~in_vocabulary]
-    common = torch.logsumexp(logits, dim=1)
-    anchor = common.detach()
-    mass = torch.zeros_like(common).index_add(0, rare_row, (rare - anchor[rare_row]).exp())
-    total = anchor + ((common - anchor).exp() + mass).log()
-    hit = logits[batch.target_state, batch.target_item] - total[batch.target_state]
-    rare_hit = (rare - total[rare_row])[batch.rare_target[~in_vocabulary]]
-    return -(hit * batch.target_weight).sum() - (rare_hit * batch.rare_weight[~in_vocabulary & batch.rare_target]).sum()
+    value = torch.cat([outputs.copy, outputs.hit])
+    state = torch.cat([batch.candidate_state, batch.hit_state])
+    weight = torch.cat([batch.candidate_weight, batch.hit_weight])
+    anchor = outputs.rest.detach().scatter_reduce(0, state, value.detach(), "amax")
+    mass = (outputs.rest - anchor).exp().index_add(0, state, (value - anchor[state]).exp())
+    total = anchor + mass.log()
+    return (weight * (total[state] - value)).sum()
 
 
 def purchase_loss(outputs: Outputs, batch: Batch) -> Tensor:

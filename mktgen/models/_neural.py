@@ -159,6 +159,7 @@ def training_scene(
         features=normalisation.apply(examples),
         labels=examples.select("purchased_7d", "purchased_28d").to_numpy().astype(np.float32),
         memory=recipe.memory_events,
+        negatives=recipe.negatives,
     )
 
 

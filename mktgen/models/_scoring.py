@@ -121,7 +121,7 @@ class Scorer:
         categories = torch.from_numpy(self.vocabulary.category_tokens(catalogue["category"]))
         lines = _lookup(history.items.select("item_id", "lines_28d"), catalogue["item_id"])
         popularity = torch.from_numpy(scaled(lines))
-        return self.network.inputs.items(tokens, categories), self.network.offset_of(tokens, popularity)[0]
+        return self.network.output_layer(tokens, categories, popularity[0])
 
     def _scene(self, history: History, customers: list[str]) -> Scene:
         """One state per customer, at the cut; customer i of the log is state i and window i."""
@@ -154,6 +154,7 @@ class Scorer:
             features=self.normalisation.apply(found),
             labels=np.zeros((len(asked), 2), dtype=np.float32),
             memory=self.memory,
+            negatives=0,
         )
 
     def _codes(self, scene: Scene, chosen: Ints) -> list[Ints]:

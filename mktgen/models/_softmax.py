@@ -1,9 +1,9 @@
-"""Cross-entropy over a catalogue in bounded memory: the logits of a few thousand rows at a time, never all of them.
+"""The partition sum over a catalogue in bounded memory: a few thousand rows' logits at a time, never all of them.
 
-L = sum_n W_n log sum_j exp(s_nj) - sum_p w_p s_n(p),j(p), with s_nj = <state_n, item_j> + b_j. Targets p are (row, item,
-weight); a row may have several (a basket, a week), and W_n is the sum of its weights. j runs over all items but those
-excluded for the row: what may not be recommended there, such as items already bought where only new ones count.
-Gradients are computed with the loss and kept in place of the logits, as in Hsu et al., "Liger Kernel", 2024.
+log Z_n = log sum_j exp(<query_n, item_j> + b_j), over all items j but those excluded for row n. Where only a sample of the
+items is given, drawn with inclusion probabilities pi_j, b_j - log pi_j in place of b_j makes Z an unbiased estimate of the
+full sum (Horvitz and Thompson, 1952); that is what keeps sampled training honest about its negatives.
+Backward computes the logits again instead of keeping them (compare Hsu et al., "Liger Kernel", 2024).
 """
 
 from __future__ import annotations
@@ -25,62 +25,68 @@ class Pairs:
     row: Tensor
     item: Tensor
 
-    def within(self, step: int, rows: int) -> list[int]:
-        """Where the pairs of each run of `step` rows begin, and the end."""
-        edges = torch.arange(0, rows + step, step, device=self.row.device).clamp(max=rows)
-        bounds: list[int] = torch.searchsorted(self.row, edges).tolist()
-        return bounds
+    def to(self, device: torch.device) -> Pairs:
+        return Pairs(self.row.to(device), self.item.to(device))
 
 
-def catalogue_loss(
-    states: Tensor, table: Tensor, bias: Tensor, targets: Pairs, weight: Tensor, excluded: Pairs | None = None
-) -> Tensor:
-    """The loss above, summed. states: [N, D]; table: [V, D]; bias: [V]; weight: [targets].
+def catalogue_logsumexp(queries: Tensor, table: Tensor, bias: Tensor, excluded: Pairs | None = None) -> Tensor:
+    """[N] log Z, float32; -inf for a row whose items are all excluded. queries: [N, D]; table: [V, D]; bias: [V].
 
-    Products are taken in autocast's type where it is on. Targets must not be excluded for their own row.
+    Products are taken in autocast's type where it is on.
     """
-    kind = states.device.type
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else states.dtype
-    loss: Tensor = _CatalogueLoss.apply(states, table, bias, targets, weight, excluded, dtype)  # type: ignore[no-untyped-call]
-    return loss
+    kind = queries.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else queries.dtype
+    pairs = (None, None) if excluded is None else (excluded.row, excluded.item)
+    result: Tensor = _LogSumExp.apply(queries, table, bias, *pairs, dtype)  # type: ignore[no-untyped-call]
+    return result
 
 
-class _CatalogueLoss(torch.autograd.Function):
+def _chunks(rows: int, items: int, excluded: Tensor | None) -> list[tuple[slice, slice]]:
+    """Rows of each chunk, and its part of the excluded pairs."""
+    step = max(1, _CHUNK // max(items, 1))
+    starts = list(range(0, rows, step))
+    edges = torch.tensor([*starts, rows])
+    at = [0] * edges.numel() if excluded is None else torch.searchsorted(excluded, edges.to(excluded.device)).tolist()
+    return [(slice(first, min(first + step, rows)), slice(at[i], at[i + 1])) for i, first in enumerate(starts)]
+
+
+def _logits(
+    part: Tensor, table: Tensor, bias: Tensor, row: Tensor | None, item: Tensor | None, rows: slice, own: slice
+) -> Tensor:
+    logits = (part @ table.T).float().add_(bias)
+    if row is not None and item is not None:
+        logits[row[own] - rows.start, item[own]] = -torch.inf
+    return logits
+
+
+class _LogSumExp(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, states: Tensor, table: Tensor, bias: Tensor, targets: Pairs, weight: Tensor, excluded: Pairs | None,
+        ctx: Any, queries: Tensor, table: Tensor, bias: Tensor, row: Tensor | None, item: Tensor | None,
         dtype: torch.dtype,
     ) -> Tensor:  # fmt: skip
-        rows, step = states.shape[0], max(1, _CHUNK // max(table.shape[0], 1))
-        low = table.to(dtype)
-        grad_states, grad_table = torch.empty_like(states), torch.zeros_like(table)
-        grad_bias, loss = torch.zeros_like(bias), states.new_zeros((), dtype=torch.float32)
-        at_targets = targets.within(step, rows)
-        at_excluded = excluded.within(step, rows) if excluded is not None else []
-        for number, first in enumerate(range(0, rows, step)):
-            part = states[first : first + step].to(dtype)
-            logits = (part @ low.T).float().add_(bias)
-            if excluded is not None:
-                out = slice(at_excluded[number], at_excluded[number + 1])
-                logits[excluded.row[out] - first, excluded.item[out]] = -torch.inf
-            own = slice(at_targets[number], at_targets[number + 1])
-            row, item, share = targets.row[own] - first, targets.item[own], weight[own]
-            mass = torch.zeros(part.shape[0], device=weight.device).index_add_(0, row, share)
-            loss -= (logits[row, item] * share).sum()
-            top = logits.amax(1, keepdim=True)
-            grad = logits.sub_(top).exp_()
-            sums = grad.sum(1)
-            loss += ((sums.log() + top[:, 0]) * mass).sum()
-            grad.mul_((mass / sums)[:, None]).index_put_((row, item), -share, accumulate=True)
-            grad_bias += grad.sum(0)
-            grad = grad.to(dtype)
-            grad_states[first : first + step] = (grad @ low).to(states.dtype)
-            grad_table += (grad.T @ part).to(table.dtype)
-        ctx.save_for_backward(grad_states, grad_table, grad_bias)
-        return loss
+        low, result = table.to(dtype), queries.new_empty(queries.shape[0], dtype=torch.float32)
+        for rows, own in _chunks(queries.shape[0], table.shape[0], row):
+            logits = _logits(queries[rows].to(dtype), low, bias, row, item, rows, own)
+            top = logits.amax(1, keepdim=True).clamp_(min=torch.finfo(torch.float32).min)
+            result[rows] = logits.sub_(top).exp_().sum(1).log_().add_(top[:, 0])
+        ctx.dtype = dtype
+        ctx.save_for_backward(queries, table, bias, row, item, result)
+        return result
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        states, table, bias = ctx.saved_tensors
-        return states * upstream, table * upstream, bias * upstream, None, None, None, None
+        queries, table, bias, row, item, found = ctx.saved_tensors
+        low = table.to(ctx.dtype)
+        by_query, by_item, by_bias = torch.empty_like(queries), torch.zeros_like(table), torch.zeros_like(bias)
+        finite = found.clamp(min=torch.finfo(torch.float32).min)  # of an empty row every exponential is 0
+        for rows, own in _chunks(queries.shape[0], table.shape[0], row):
+            part = queries[rows].to(ctx.dtype)
+            grad = _logits(part, low, bias, row, item, rows, own).sub_(finite[rows, None]).exp_()
+            grad.mul_(upstream[rows, None])
+            by_bias += grad.sum(0)
+            grad = grad.to(ctx.dtype)
+            by_query[rows] = (grad @ low).to(queries.dtype)
+            by_item += (grad.T @ part).to(table.dtype)
+        return by_query, by_item, by_bias, None, None, None

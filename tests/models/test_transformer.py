@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from polars.testing import assert_frame_equal
 
 from mktgen.errors import CorruptArtefact, PermanentError
 from mktgen.models import model_class
-from mktgen.models._batch import Scene, collate
+from mktgen.models._batch import Batch, Scene, collate
 from mktgen.models._network import Architecture, BehaviourNetwork, rank_loss
 from mktgen.models._neural import NeuralModel, training_scene
 from mktgen.models._normalise import FEATURES, Normalisation
@@ -84,9 +85,8 @@ def test_training_states_do_not_see_events_on_or_after_their_cut(encoder: str, w
                 for i, state in enumerate(rows):
                     key = (int(scene.states.customer[state]), int(scene.states.cut[state]))
                     own = batch.candidate_state.numpy() == i
-                    found[key] = np.concatenate(
-                        [result.generate[i].numpy(), result.purchase[i].numpy(), result.copy.numpy()[own]]
-                    )
+                    query = net.generate_query(net.states(batch))[i].numpy()
+                    found[key] = np.concatenate([query, result.purchase[i].numpy(), result.copy.numpy()[own]])
         return found
 
     before, after = outputs(DATA.events), outputs(changed)
@@ -181,34 +181,102 @@ def scene_of(vocabulary: Vocabulary, normalisation: Normalisation) -> Scene:
     return training_scene(DATA, vocabulary, SETTINGS.transformer, normalisation)
 
 
-def test_ranking_loss_is_the_softmax_over_vocabulary_and_own_rare_items() -> None:
-    """Against a plain computation, one state at a time, on a vocabulary that leaves some items out."""
-    net, _, normalisation = network()
+def small_vocabulary() -> Vocabulary:
+    """One that leaves some items out."""
     vocabulary = Vocabulary.learn(DATA.items, int(DATA.items["lines_28d"].quantile(0.5) or 0) * 6)
     assert 0 < vocabulary.size < DATA.items.height
+    return vocabulary
+
+
+def network_of(vocabulary: Vocabulary) -> BehaviourNetwork:
     torch.manual_seed(5)
     shape = Architecture("transformer", 16, vocabulary.size, vocabulary.categories.height, len(FEATURES), 0.0)
-    net = BehaviourNetwork(shape).eval()
-    scene = scene_of(vocabulary, normalisation)
+    return BehaviourNetwork(shape).eval()
+
+
+def plain_logits(net: BehaviourNetwork, batch: Batch) -> torch.Tensor:
+    """[states, V] logits of new items, the straightforward way."""
+    columns = batch.columns
+    query = net.generate_query(net.states(batch))
+    table = net.inputs.item(columns.token) + net.inputs.category(columns.category)
+    offset = net.item_bias(columns.token)[:, 0] + net.popularity * columns.popularity
+    return (query @ table.T + offset[batch.moment]).double()
+
+
+def test_ranking_loss_is_the_softmax_over_vocabulary_and_own_rare_items() -> None:
+    """Against a plain computation, one state at a time, on a vocabulary that leaves some items out."""
+    vocabulary, normalisation = small_vocabulary(), Normalisation.learn(DATA.examples)
+    net, scene = network_of(vocabulary), scene_of(vocabulary, normalisation)
     batch = collate(scene, batches(scene.windows, 6, seed=0, epoch=0)[0])
     with torch.no_grad():
-        outputs = net(batch)
+        outputs, logits = net(batch), plain_logits(net, batch)
         loss = float(rank_loss(outputs, batch))
-    expected, rare_hits = 0.0, 0
+    expected, rare_hits, new_hits = 0.0, 0, 0
     for state in range(batch.row.shape[0]):
-        logits = outputs.generate[state].double().clone()
+        row = logits[state].clone()
         extra = []
         for i in np.flatnonzero(batch.candidate_state.numpy() == state):
-            token = int(batch.candidate_item[i])
+            token, weight = int(batch.candidate_item[i]), float(batch.candidate_weight[i])
             if token:
-                logits[token - 1] = outputs.copy[i]
-            else:
-                extra.append((float(outputs.copy[i]), bool(batch.rare_target[i]), float(batch.rare_weight[i])))
-        total = torch.logsumexp(torch.cat([logits, torch.tensor([e[0] for e in extra], dtype=torch.float64)]), 0)
-        for i in np.flatnonzero(batch.target_state.numpy() == state):
-            expected -= float(batch.target_weight[i]) * float(logits[batch.target_item[i]] - total)
-        for value, hit, weight in extra:
-            rare_hits += hit
-            expected -= hit * weight * (value - float(total))
+                row[token - 1] = outputs.copy[i]
+            extra.append((float(outputs.copy[i]), weight, token == 0))
+        rare = torch.tensor([value for value, _, outside in extra if outside], dtype=torch.float64)
+        total = float(torch.logsumexp(torch.cat([row, rare]), 0))
+        for value, weight, outside in extra:
+            rare_hits += outside and weight > 0
+            expected -= weight * (value - total)
+        for i in np.flatnonzero(batch.hit_state.numpy() == state):
+            new_hits += 1
+            expected -= float(batch.hit_weight[i]) * (float(row[batch.hit_column[i]]) - total)
     assert rare_hits > 0
+    assert new_hits > 0
     assert loss == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_sum_over_sampled_items_is_unbiased() -> None:
+    """Mean of the sampled partition sums over many draws against the full one, in units of its own standard error."""
+    vocabulary, normalisation = small_vocabulary(), Normalisation.learn(DATA.examples)
+    net, scene = network_of(vocabulary), scene_of(vocabulary, normalisation)
+    chosen = batches(scene.windows, 4, seed=0, epoch=0)[0]
+    with torch.no_grad():
+        whole = net(collate(scene, chosen)).rest.double().exp()
+        sampled = replace(scene, negatives=8)
+        draws = torch.stack([net(collate(sampled, chosen, (3, number))).rest.double().exp() for number in range(400)])
+    error = draws.std(0) / len(draws) ** 0.5
+    deviations = ((draws.mean(0) - whole) / error.clamp(min=1e-9)).abs()
+    assert (draws.std(0) > 0.01 * whole).all(), "a sample that never varies shows nothing"
+    assert float(deviations.max()) < 4.5
+    assert float(deviations.mean()) < 1.2
+
+
+def test_scores_are_those_of_the_training_forward_pass(model: NeuralModel) -> None:
+    """The streamed top k of customers against the dense logits of the same states."""
+    scorer = model._trained
+    ranked = model.rank(HISTORY, CUSTOMERS, 5)
+    scene = scorer._scene(HISTORY, CUSTOMERS)
+    ids = scorer.vocabulary.item_ids
+    with reproducible(1), torch.inference_mode():
+        for chosen, batch in scorer._batches(scene):
+            dense = plain_logits(scorer.network, batch)
+            dense[batch.excluded.row, batch.excluded.item] = -torch.inf
+            for row, customer in enumerate(chosen):
+                name = scene.log.customers[customer]
+                mine = ranked.filter(pl.col("customer_id") == name, ~pl.col("seen"))
+                best = dense[row].sort(descending=True, stable=True)
+                assert mine["item_id"].to_list() == ids[best.indices[:5].numpy()].tolist()
+                np.testing.assert_allclose(mine["score"], best.values[:5], rtol=0, atol=1e-4)
+
+
+def test_an_item_that_became_common_after_training_is_ranked_by_its_category(model: NeuralModel) -> None:
+    template = HISTORY.items.sort("lines_28d", descending=True).head(1)
+    lines = float(template["lines_28d"].item()) * 10
+    new = template.with_columns(
+        pl.lit("a new item").alias("item_id"), pl.lit(lines).alias("lines_28d"), pl.lit(lines).alias("lines_all")
+    )
+    grown = History(CUT, HISTORY.events, HISTORY.features, pl.concat([HISTORY.items, new]).sort("item_id"))
+    ranked = model.rank(grown, CUSTOMERS, 10).filter(pl.col("item_id") == "a new item")
+    assert ranked.height > 0.9 * len(CUSTOMERS)
+    assert not ranked["seen"].any()
+    unknown = new.with_columns(pl.lit("no such category").alias("category"))
+    grown = History(CUT, HISTORY.events, HISTORY.features, pl.concat([HISTORY.items, unknown]).sort("item_id"))
+    assert model.rank(grown, CUSTOMERS, 50)["score"].is_finite().all()
