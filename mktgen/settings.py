@@ -50,6 +50,10 @@ class TransformerSettings(Section):
     epochs: int = Field(1, ge=1, description="with two, held-out rankings were worse")
     batch_customers: int = Field(20, ge=1)
     memory_events: int = Field(512, ge=16, description="last events whose counts feed the copy part")
+    accumulate: int = Field(1, ge=1, description="micro-batches of a step, where memory is short")
+    average: float = Field(
+        0.0, ge=0, lt=1, description="decay of the mean of the weights that is kept; 0 = the last weights"
+    )
     learning_rate: float = Field(2e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     purchase_weight: float = Field(1.0, ge=0, description="weight of the purchase loss beside the ranking loss")

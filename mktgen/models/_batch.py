@@ -74,6 +74,11 @@ class Batch:
     ranked: int
     events: int
 
+    @property
+    def counts(self) -> dict[str, float]:
+        """What the losses are means over: states with a target week, and states with labels."""
+        return {"ranking": float(self.ranked), "purchase": float(self.labelled.sum())}
+
     def to(self, device: torch.device) -> Self:
         if device.type == "cpu":
             return self

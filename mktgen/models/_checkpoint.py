@@ -13,6 +13,8 @@ from torch import Tensor, nn
 WEIGHTS: Final = "weights.safetensors"
 OPTIMISER: Final = "optimiser.safetensors"
 PROGRESS: Final = "progress.json"
+AVERAGE: Final = "average.safetensors"
+BEST: Final = "best.safetensors"
 
 
 @dataclass
@@ -20,7 +22,8 @@ class Progress:
     """Where a training stands. Its randomness needs no state: it is seeded anew at each step from (seed, step, rank).
 
     identity: digest of data, settings, seed and processes; a checkpoint of another training is not resumed. sums: parts
-    of the curves' next point. seconds: spent on it; speeds: events per second so far. Neither reaches a saved model.
+    of the curves' next point. seconds: spent on it; speeds: events per second and the like. Neither reaches a saved model.
+    stopped: the judge saw no progress any more.
     """
 
     identity: str
@@ -29,24 +32,40 @@ class Progress:
     sums: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     curves: dict[str, list[float]] = field(default_factory=dict)
-    speeds: list[float] = field(default_factory=list)
+    speeds: dict[str, list[float]] = field(default_factory=dict)
+    stopped: bool = False
 
 
 def weights_of(network: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().cpu().contiguous() for name, value in sorted(network.state_dict().items())}
 
 
-def pack(network: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress) -> dict[str, bytes]:
+def average_of(network: nn.Module) -> dict[str, Tensor]:
+    """A copy of the weights, on their device, to be moved along with them."""
+    return {name: value.detach().clone() for name, value in sorted(network.state_dict().items())}
+
+
+def pack(
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    progress: Progress,
+    average: dict[str, Tensor] | None = None,
+    best: dict[str, Tensor] | None = None,
+) -> dict[str, bytes]:
     moments = {
         f"{index}.{name}": value.detach().cpu().contiguous()
         for index, state in sorted(optimiser.state_dict()["state"].items())
         for name, value in sorted(state.items())
     }
-    return {
+    files = {
         WEIGHTS: save(weights_of(network)),
         OPTIMISER: save(moments),
         PROGRESS: json.dumps(asdict(progress), sort_keys=True).encode(),
     }
+    for name, tensors in ((AVERAGE, average), (BEST, best)):
+        if tensors:
+            files[name] = save({key: value.cpu().contiguous() for key, value in tensors.items()})
+    return files
 
 
 def read_progress(files: dict[str, bytes], identity: str) -> Progress | None:
@@ -58,8 +77,13 @@ def read_progress(files: dict[str, bytes], identity: str) -> Progress | None:
     return progress if progress.identity == identity and {WEIGHTS, OPTIMISER} <= files.keys() else None
 
 
-def restore(files: dict[str, bytes], network: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-    """Put weights and optimiser back as they were, bit for bit."""
+def restore(
+    files: dict[str, bytes],
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    average: dict[str, Tensor] | None = None,
+) -> dict[str, Tensor]:
+    """Put weights, optimiser and averaged weights back as they were, bit for bit; returns the best weights so far."""
     network.load_state_dict(load(files[WEIGHTS]))
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in load(files[OPTIMISER]).items():
@@ -67,6 +91,10 @@ def restore(files: dict[str, bytes], network: nn.Module, optimiser: torch.optim.
         state.setdefault(int(index), {})[key] = value
     groups = optimiser.state_dict()["param_groups"]
     optimiser.load_state_dict({"state": state, "param_groups": groups})
+    if average is not None:
+        for name, value in load(files[AVERAGE]).items():
+            average[name].copy_(value)
+    return dict(load(files[BEST])) if BEST in files else {}
 
 
 @dataclass(frozen=True)

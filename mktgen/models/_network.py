@@ -16,6 +16,7 @@ from mktgen.models._copying import DECAYED_56, FEATURES
 from mktgen.models._events import CHANNELS, GAP_BUCKETS, KINDS, PRICE_BANDS, WEEKDAYS
 from mktgen.models._packing import Packing
 from mktgen.models._softmax import catalogue_logsumexp
+from mktgen.models._trainer import Learner
 
 HORIZONS: Final = 2  # purchase within 7 and within 28 days
 _COLD_SHARE: Final = 0.05  # of the vocabulary's items that a step scores as if they were new
@@ -203,3 +204,20 @@ def purchase_loss(outputs: Outputs, batch: Batch) -> Tensor:
     """Sum over labelled states of the mean binary cross-entropy of the two horizons."""
     each = functional.binary_cross_entropy_with_logits(outputs.purchase, batch.labels, reduction="none").mean(1)
     return (each * batch.labelled).sum()
+
+
+class BehaviourLearner(Learner):
+    """The network with the losses of all its heads."""
+
+    def __init__(self, network: BehaviourNetwork, shape: Architecture) -> None:
+        super().__init__()
+        self.network, self.shape = network, shape
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        outputs = self.network(batch)
+        return {"ranking": rank_loss(outputs, batch), "purchase": purchase_loss(outputs, batch)}
+
+    def flops(self, batch: Batch) -> float:
+        rows, longest = batch.item.shape[0], batch.packing.longest
+        encoder = rows * self.shape.size.flops_per_row(longest / 2)
+        return encoder + 8.0 * batch.row.shape[0] * batch.columns.token.shape[0] * self.shape.width

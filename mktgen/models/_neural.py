@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -15,18 +15,33 @@ from safetensors.torch import load_file, save_file
 
 from mktgen.errors import CorruptArtefact, PermanentError
 from mktgen.models import _files
-from mktgen.models._batch import Scene, by_token, recent_lines
+from mktgen.models._batch import Batch, Scene, by_token, collate, recent_lines
 from mktgen.models._checkpoint import WEIGHTS, weights_of
 from mktgen.models._events import Floats, Ints, day_number, encode_events
-from mktgen.models._network import Architecture, BehaviourNetwork
+from mktgen.models._network import Architecture, BehaviourLearner, BehaviourNetwork
 from mktgen.models._normalise import FEATURES, Normalisation
 from mktgen.models._processes import processes, reproducible
 from mktgen.models._scoring import Scorer
-from mktgen.models._states import training_states, windows
+from mktgen.models._states import batches, training_states, windows
 from mktgen.models._trainer import Plan, Trainer
 from mktgen.models._vocabulary import Vocabulary
 from mktgen.models.base import FitReport, History, Session, Task, TrainingSet, VectorModel
 from mktgen.settings import ModelSettings, TransformerSettings
+
+
+@dataclass(frozen=True)
+class SceneCourse:
+    """Windows of customers' events as steps of a training."""
+
+    scene: Scene
+    windows: int
+    seed: int
+
+    def order(self, epoch: int) -> list[Ints]:
+        return batches(self.scene.windows, self.windows, self.seed, epoch)
+
+    def lesson(self, chosen: Ints, draw: tuple[int, ...]) -> Batch:
+        return collate(self.scene, chosen, draw)
 
 
 class NeuralModel(VectorModel):
@@ -61,8 +76,19 @@ class NeuralModel(VectorModel):
             torch.manual_seed(session.seed)
             network = BehaviourNetwork(shape)
             identity = _identity(scene, shape, recipe, [session.seed, settings.threads, group.size])
-            plan = Plan.of(recipe, settings.checkpoint_every, identity)
-            progress = Trainer(network, scene, plan, session, group).run()
+            plan = Plan(
+                epochs=recipe.epochs,
+                learning_rate=recipe.learning_rate,
+                weight_decay=recipe.weight_decay,
+                checkpoint_every=settings.checkpoint_every,
+                identity=identity,
+                parts={"ranking": 1.0, "purchase": recipe.purchase_weight},
+                accumulate=recipe.accumulate,
+                average=recipe.average,
+                precision=torch.bfloat16 if group.device.type == "cuda" else torch.float32,
+            )
+            course = SceneCourse(scene, recipe.batch_customers, session.seed)
+            progress = Trainer(BehaviourLearner(network, shape), course, plan, session, group).run()
         rates = data.examples.select(pl.col("purchased_7d", "purchased_28d").mean()).row(0)
         sizes = (recipe.events, recipe.memory_events, settings.threads, recipe.min_item_lines)
         self._scorer = Scorer(network.cpu().eval(), shape, vocabulary, normalisation, (rates[0], rates[1]), *sizes)
@@ -76,7 +102,7 @@ class NeuralModel(VectorModel):
             "processes": group.size,
             "seed": session.seed,
             "device": group.device.type,
-            "dtype": "bfloat16" if group.device.type == "cuda" else "float32",
+            "dtype": str(plan.precision).removeprefix("torch."),
         }
         counts = {
             "states": scene.states.customer.size,
@@ -85,7 +111,7 @@ class NeuralModel(VectorModel):
         }
         final = {f"final_{name}": values[-1] for name, values in progress.curves.items()}
         measured = {**{name: float(n) for name, n in counts.items()}, **final}
-        return FitReport(facts, progress.curves, measured, {"events_per_second": progress.speeds})
+        return FitReport(facts, progress.curves, measured, progress.speeds)
 
     def rank(self, history: History, customers: list[str], k: int) -> pl.DataFrame:
         return self._trained.rank(history, customers, k)

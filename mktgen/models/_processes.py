@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -45,6 +46,24 @@ class Processes:
             buffer.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
         dist.broadcast(buffer, src=0)
         return buffer.cpu().numpy().tobytes()
+
+
+def matrix_rate(device: torch.device, dtype: torch.dtype, size: int = 1024) -> float:
+    """Floating-point operations per second that a plain matrix product of this type reaches here: the yardstick of speed."""
+    a = torch.ones(size, size, dtype=dtype, device=device)
+
+    def seconds(times: int) -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        started = perf_counter()
+        for _ in range(times):
+            a @ a
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return perf_counter() - started
+
+    seconds(2)
+    return 2.0 * size**3 * 4 / max(min(seconds(4), seconds(4)), 1e-9)
 
 
 @contextmanager

@@ -1,69 +1,110 @@
-"""The training loop of the neural kinds: epochs of batches, checkpoints, exact resumption, one or many processes."""
+"""The training loop of all networks: epochs of steps, checkpoints, exact resumption, one or many processes.
+
+A `Course` says what a step consists of, a `Learner` turns a batch into sums of losses; neither knows of processes, precision
+or checkpoints. Each loss is a mean over all that a step holds, on all processes and in all its micro-batches, so the same
+steps are taken however they are split.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Final, Self
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from mktgen.models._batch import Batch, Scene, collate
-from mktgen.models._checkpoint import Envelope, Progress, pack, read_progress, restore
-from mktgen.models._network import BehaviourNetwork, purchase_loss, rank_loss
-from mktgen.models._processes import Processes
-from mktgen.models._states import batches
+from mktgen.models._checkpoint import Envelope, Progress, average_of, pack, read_progress, restore, weights_of
+from mktgen.models._events import Ints
+from mktgen.models._processes import Processes, matrix_rate
 from mktgen.models.base import Checkpoints, Session
-from mktgen.settings import TransformerSettings
 
 _WARM_UP: Final = 0.05  # share of the steps in which the learning rate rises
 _CLIP: Final = 1.0
 _SPEAK_EVERY: Final = 15.0  # seconds between progress lines within an epoch
 _PARTS: Final = 10  # points of the learning curves per epoch: one epoch is often enough, and one point is no curve
+_BAR: Final = 20  # characters
+_AHEAD: Final = 2  # steps whose batches are made while the device works
+
+
+class Lesson(Protocol):
+    """A batch. counts: what each loss is a mean over. events: rows learned from, for the speed."""
+
+    @property
+    def counts(self) -> Mapping[str, float]: ...
+    @property
+    def events(self) -> int: ...
+    def to(self, device: torch.device) -> Any: ...
+
+
+LessonT = TypeVar("LessonT", bound=Lesson)
+Lesson_co = TypeVar("Lesson_co", bound=Lesson, covariant=True)
+
+
+class Course(Protocol, Generic[Lesson_co]):
+    """What is to be learned. Both are functions of their arguments alone."""
+
+    def order(self, epoch: int) -> list[Ints]:
+        """The parts of the data that each step of an epoch consists of."""
+
+    def lesson(self, chosen: Ints, draw: tuple[int, ...]) -> Lesson_co:
+        """The batch of these parts; draw: seeds of what is random in it."""
+
+
+class Learner(nn.Module):
+    """A network with its losses. `forward(batch)`: name -> sum of that loss over the batch."""
+
+    def flops(self, batch: Any) -> float:
+        """Floating-point operations of a training step on this batch, matrix products only."""
+        raise TypeError(f"{type(self).__name__} doesn't count its operations")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How to train; `identity` says which training this is (data, settings, seed, processes)."""
+    """How to train; `identity` says which training this is (data, settings, seed, processes).
+
+    parts: weight of each loss. accumulate: micro-batches of a step. average: decay of the exponential mean of the weights
+    that is kept in their place at the end, 0 = none. patience: epochs without a better judgement before stopping, 0 = run
+    to the end. precision: of matrix products.
+    """
 
     epochs: int
-    batch_windows: int
     learning_rate: float
     weight_decay: float
-    purchase_weight: float
     checkpoint_every: int
     identity: str
-
-    @classmethod
-    def of(cls, recipe: TransformerSettings, checkpoint_every: int, identity: str) -> Self:
-        return cls(
-            epochs=recipe.epochs,
-            batch_windows=recipe.batch_customers,
-            learning_rate=recipe.learning_rate,
-            weight_decay=recipe.weight_decay,
-            purchase_weight=recipe.purchase_weight,
-            checkpoint_every=checkpoint_every,
-            identity=identity,
-        )
+    parts: Mapping[str, float] = field(default_factory=dict)
+    accumulate: int = 1
+    average: float = 0.0
+    patience: int = 0
+    precision: torch.dtype = torch.float32
 
 
-class Trainer:
-    """One training of one network over one scene."""
+class Trainer(Generic[LessonT]):
+    """One training of one network. judge: higher is better, asked after each epoch of the weights that would be kept."""
 
-    def __init__(self, network: BehaviourNetwork, scene: Scene, plan: Plan, session: Session, group: Processes) -> None:
-        self.network, self.scene, self.plan, self.session, self.group = network, scene, plan, session, group
-        network.to(group.device)
+    def __init__(
+        self, learner: Learner, course: Course[LessonT], plan: Plan, session: Session, group: Processes,
+        judge: Callable[[], float] | None = None,
+    ) -> None:  # fmt: skip
+        self.learner, self.course, self.plan, self.session, self.group = learner, course, plan, session, group
+        self.judge = judge
+        learner.to(group.device)
         self.optimiser = torch.optim.AdamW(
-            network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay, betas=(0.9, 0.98)
+            _groups(learner, plan.weight_decay), lr=plan.learning_rate, betas=(0.9, 0.98), fused=True
         )
-        self.steps_per_epoch = len(batches(scene.windows, plan.batch_windows, session.seed, 0))
+        self.steps_per_epoch = len(course.order(0))
+        self.average = average_of(learner) if plan.average else None
+        self.best: dict[str, Tensor] = {}
         self.progress = self._resume()
+        self.rate = matrix_rate(group.device, plan.precision)
         # DDP's own order of buckets is fixed after the first step, so sums over processes are the same every time.
-        self.module: nn.Module = DistributedDataParallel(network) if group.size > 1 else network
+        self.module: nn.Module = DistributedDataParallel(learner) if group.size > 1 else learner
 
     def _resume(self) -> Progress:
         checkpoints: Checkpoints = self.session.checkpoints
@@ -74,101 +115,153 @@ class Trainer:
             if content is not None:
                 self._say("the checkpoint is of another training (data, settings or processes differ): starting anew")
             return Progress(self.plan.identity)
-        restore(Envelope.from_bytes(content).files, self.network, self.optimiser)
+        self.best = restore(Envelope.from_bytes(content).files, self.learner, self.optimiser, self.average)
         self._say(f"resuming at epoch {progress.epoch + 1}, step {progress.step}")
         return progress
 
     def run(self) -> Progress:
-        """Train to the end. Afterwards every process holds the same weights."""
-        self.network.train()
-        while self.progress.epoch < self.plan.epochs:
+        """Train to the end. Afterwards every process holds the same weights: the averaged or the best ones, if asked for."""
+        self.learner.train()
+        while self.progress.epoch < self.plan.epochs and not self.progress.stopped:
             self._epoch()
-        self.network.eval()
+        self.learner.eval()
+        if self.best:
+            self.learner.load_state_dict(self.best)
+        elif self.average is not None:
+            self.learner.load_state_dict(self.average)
         return self.progress
 
     def _epoch(self) -> None:
-        progress = self.progress
-        order = batches(self.scene.windows, self.plan.batch_windows, self.session.seed, progress.epoch)
+        progress, order = self.progress, self.course.order(self.progress.epoch)
         spoken = perf_counter()
         started = spoken - progress.seconds
-        while progress.step < len(order):
-            chosen = order[progress.step]
-            mine = chosen[self.group.rank :: self.group.size]
-            # A last batch smaller than the group is trained on by all alike rather than by some on nothing.
-            batch = collate(self.scene, mine if chosen.size >= self.group.size else chosen).to(self.group.device)
-            self._step(batch)
+        for lessons in self._lessons(order):
+            self._step(lessons)
             progress.step += 1
             progress.seconds = perf_counter() - started
-            if perf_counter() - spoken > _SPEAK_EVERY:
+            if perf_counter() - spoken > _SPEAK_EVERY or progress.step == len(order):
                 self._report(len(order))
                 spoken = perf_counter()
-            if progress.step == len(order):
-                self._report(len(order))
             if progress.step * _PARTS // len(order) > (progress.step - 1) * _PARTS // len(order):
                 self._close_part()
                 started = perf_counter()
             if progress.step % self.plan.checkpoint_every == 0 and progress.step < len(order):
                 self._save()
         progress.epoch, progress.step = progress.epoch + 1, 0
+        if self.judge is not None:
+            self._judge(self.judge)
         self._save()
 
-    def _step(self, batch: Batch) -> None:
-        progress, plan = self.progress, self.plan
+    def _lessons(self, order: list[Ints]) -> Iterator[list[LessonT]]:
+        """The micro-batches of each remaining step, made ahead by another thread."""
+        number = self.progress.epoch * self.steps_per_epoch
+        steps = range(self.progress.step, len(order))
+        with ThreadPoolExecutor(1) as maker:
+            waiting: list[Future[list[LessonT]]] = []
+            for step in steps:
+                waiting.append(maker.submit(self._micro, order[step], number + step))
+                if len(waiting) > _AHEAD:
+                    yield waiting.pop(0).result()
+            for future in waiting:
+                yield future.result()
+
+    def _micro(self, chosen: Ints, number: int) -> list[LessonT]:
+        mine = chosen[self.group.rank :: self.group.size]
+        # A last batch smaller than the group is trained on by all alike rather than by some on nothing.
+        mine = mine if chosen.size >= self.group.size else chosen
+        pieces = min(self.plan.accumulate, mine.size)
+        draw = (self.session.seed, number, self.group.rank)
+        return [self.course.lesson(mine[i::pieces], (*draw, i)) for i in range(pieces)]
+
+    def _step(self, lessons: list[LessonT]) -> None:
+        progress, plan, device = self.progress, self.plan, self.group.device
         number = progress.epoch * self.steps_per_epoch + progress.step
         for group in self.optimiser.param_groups:
-            group["lr"] = plan.learning_rate * _schedule(number, plan.epochs * self.steps_per_epoch)
+            group["lr"] = plan.learning_rate * schedule(number, plan.epochs * self.steps_per_epoch)
         torch.manual_seed(self.session.seed * 1_000_003 + number * 1_009 + self.group.rank)
-        cuda = self.group.device.type == "cuda"
-        with torch.autocast(self.group.device.type, torch.bfloat16, enabled=cuda):
-            outputs = self.module(batch)
-        ranking, purchase = rank_loss(outputs, batch), purchase_loss(outputs, batch)
-        facts = self.group.total(
-            torch.tensor(
-                [float(batch.ranked), float(batch.labelled.sum()), float(batch.events), *_values(ranking, purchase)],
-                dtype=torch.float64,
-                device=self.group.device,
-            )
-        ).tolist()
-        ranked, labelled = max(facts[0], 1.0), max(facts[1], 1.0)
-        # DDP averages over processes; each loss is a mean over the states of all of them.
-        loss = self.group.size * (ranking / ranked + plan.purchase_weight * purchase / labelled)
+        names = sorted(plan.parts)
+        own = [sum(lesson.counts[name] for lesson in lessons) for name in names]
+        counts = self.group.total(torch.tensor(own, dtype=torch.float64, device=device)).tolist()
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), _CLIP)
+        sums = torch.zeros(len(names), dtype=torch.float64, device=device)
+        work = 0.0
+        for at, lesson in enumerate(lessons):
+            batch = lesson.to(device)
+            last = at + 1 == len(lessons)
+            wait = (
+                self.module.no_sync()
+                if isinstance(self.module, DistributedDataParallel) and not last
+                else nullcontext()
+            )
+            with wait:
+                with torch.autocast(device.type, plan.precision, enabled=plan.precision != torch.float32):
+                    losses = self.module(batch)
+                # DDP averages over processes; each loss is a mean over what all of them hold.
+                shares = [plan.parts[name] / max(count, 1.0) for name, count in zip(names, counts, strict=True)]
+                total = sum(share * losses[name] for share, name in zip(shares, names, strict=True))
+                (self.group.size * total).backward()
+            sums += torch.stack([losses[name].detach().double() for name in names])
+            work += self.learner.flops(batch)
+        norm = nn.utils.clip_grad_norm_(self.learner.parameters(), _CLIP)
         self.optimiser.step()
-        values = {"ranked": facts[0], "labelled": facts[1], "events": facts[2], "ranking": facts[3]}
-        values |= {"purchase": facts[4], "norm": float(norm), "steps": 1.0}
+        if self.average is not None:
+            _follow(self.average, self.learner, min(plan.average, (number + 1) / (number + 10)))
+        facts = [*sums.tolist(), float(sum(lesson.events for lesson in lessons)), work]
+        facts = self.group.total(torch.tensor(facts, dtype=torch.float64, device=device)).tolist()
+        values = {f"loss.{name}": value for name, value in zip(names, facts, strict=False)}
+        values |= {f"count.{name}": count for name, count in zip(names, counts, strict=True)}
+        values |= {"events": facts[-2], "work": facts[-1], "norm": float(norm), "steps": 1.0}
         for name, value in values.items():
             progress.sums[name] = progress.sums.get(name, 0.0) + value
+
+    def _judge(self, judge: Callable[[], float]) -> None:
+        """Early stopping; rank 0's judgement counts for all."""
+        kept = weights_of(self.learner)
+        if self.average is not None:
+            self.learner.load_state_dict(self.average)
+        self.learner.eval()
+        own = judge() if self.group.leads else 0.0
+        value = float(self.group.total(torch.tensor([own], dtype=torch.float64, device=self.group.device)))
+        progress = self.progress
+        progress.curves.setdefault("judgement", []).append(value)
+        if value >= max(progress.curves["judgement"]):
+            self.best = weights_of(self.learner)
+        since = len(progress.curves["judgement"]) - 1 - _last_best(progress.curves["judgement"])
+        progress.stopped = bool(self.plan.patience) and since >= self.plan.patience
+        self._say(f"epoch {progress.epoch}: judged {value:.4f}, {since} epochs since the best")
+        self.learner.load_state_dict(kept)
+        self.learner.train()
 
     def _close_part(self) -> None:
         """A point of each curve: means since the one before."""
         progress, sums = self.progress, self.progress.sums
-        values = {
-            "loss_ranking": sums["ranking"] / max(sums["ranked"], 1.0),
-            "loss_purchase": sums["purchase"] / max(sums["labelled"], 1.0),
-            "gradient_norm": sums["norm"] / sums["steps"],
-        }
-        for name, value in values.items():
-            progress.curves.setdefault(name, []).append(value)
-        progress.speeds.append(sums["events"] / max(progress.seconds, 1e-9))
+        for name in sorted(self.plan.parts):
+            mean = sums[f"loss.{name}"] / max(sums[f"count.{name}"], 1.0)
+            progress.curves.setdefault(f"loss_{name}", []).append(mean)
+        progress.curves.setdefault("gradient_norm", []).append(sums["norm"] / sums["steps"])
+        seconds = max(progress.seconds, 1e-9)
+        progress.speeds.setdefault("events_per_second", []).append(sums["events"] / seconds)
+        share = sums["work"] / seconds / (self.rate * self.group.size)
+        progress.speeds.setdefault("share_of_matrix_rate", []).append(share)
         progress.sums, progress.seconds = {}, 0.0
 
     def _save(self) -> None:
         if self.group.leads:
-            self.session.checkpoints.save(pack(self.network, self.optimiser, self.progress))
+            self.session.checkpoints.save(pack(self.learner, self.optimiser, self.progress, self.average, self.best))
 
     def _report(self, steps: int) -> None:
         progress, sums = self.progress, self.progress.sums
         if not sums:
             return
-        left = (self.plan.epochs - progress.epoch) * steps - progress.step
+        done, all_steps = progress.epoch * steps + progress.step, self.plan.epochs * steps
+        bar = "#" * (_BAR * done // all_steps)
+        losses = " ".join(
+            f"{name} {sums[f'loss.{name}'] / max(sums[f'count.{name}'], 1.0):.4f}" for name in sorted(self.plan.parts)
+        )
         self._say(
-            f"epoch {progress.epoch + 1}/{self.plan.epochs} step {progress.step}/{steps} "
-            f"ranking {sums['ranking'] / max(sums['ranked'], 1.0):.3f} "
-            f"purchase {sums['purchase'] / max(sums['labelled'], 1.0):.4f} "
+            f"[{bar:-<{_BAR}}] epoch {progress.epoch + 1}/{self.plan.epochs} step {progress.step}/{steps} {losses} "
             f"{sums['events'] / max(progress.seconds, 1e-9):,.0f} events/s, "
-            f"{left * progress.seconds / sums['steps']:.0f} s left"
+            f"{(all_steps - done) * progress.seconds / sums['steps']:.0f} s left"
         )
 
     def _say(self, line: str) -> None:
@@ -177,7 +270,7 @@ class Trainer:
             speak(line)
 
 
-def _schedule(step: int, steps: int) -> float:
+def schedule(step: int, steps: int) -> float:
     """Linear warm-up, then half a cosine down to a twentieth."""
     warm = max(1.0, _WARM_UP * steps)
     if step < warm:
@@ -185,5 +278,20 @@ def _schedule(step: int, steps: int) -> float:
     return 0.05 + 0.475 * (1.0 + math.cos(math.pi * (step - warm) / max(1.0, steps - warm)))
 
 
-def _values(*losses: Tensor) -> list[float]:
-    return [float(loss.detach()) for loss in losses]
+def _groups(learner: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices decay towards 0; biases, norms and single scales don't."""
+    matrices = [p for p in learner.parameters() if p.ndim > 1]
+    others = [p for p in learner.parameters() if p.ndim <= 1]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+@torch.no_grad()
+def _follow(average: dict[str, Tensor], learner: nn.Module, decay: float) -> None:
+    state = learner.state_dict()
+    moving = [name for name in average if average[name].is_floating_point()]
+    torch._foreach_lerp_([average[n] for n in moving], [state[n] for n in moving], 1.0 - decay)
+
+
+def _last_best(values: list[float]) -> int:
+    best = max(values)
+    return max(index for index, value in enumerate(values) if value >= best)
