@@ -78,7 +78,7 @@ def rotate(x: Tensor, turns: Tensor) -> Tensor:
 
 
 def attend(qk: Tensor, v: Tensor, packing: Packing) -> Tensor:
-    """Causal attention within each sequence. qk: [N, 2, heads, head]; v and the result: [N, heads, head].
+    """Causal attention within each sequence. qk: [N, 2, heads, head]; v and the result (float32, or as v on CUDA): [N, heads, head].
 
     On CUDA in half precision by PyTorch's kernel for variable lengths; elsewhere by rectangles of like lengths, in
     float32 (on CPUs the bfloat16 kernel took twice the time).
@@ -96,7 +96,7 @@ def attend(qk: Tensor, v: Tensor, packing: Packing) -> Tensor:
         seen = functional.scaled_dot_product_attention(q, k, u, is_causal=True)
         parts.append(_FromRectangle.apply(seen.transpose(1, 2), rectangle))  # type: ignore[no-untyped-call]
         at += rectangle.rows
-    return torch.cat(parts).to(v.dtype)
+    return torch.cat(parts)
 
 
 def _pad(x: Tensor, rectangle: Rectangle) -> Tensor:
@@ -155,7 +155,7 @@ class Block(nn.Module):
         """x: [N, width]."""
         qkvu = self.qkvu(self.norm1(x)).view(x.shape[0], 4, self.heads, -1)
         seen = attend(rotate(qkvu[:, :2], turns), qkvu[:, 2], packing).flatten(1)
-        x = x + self.drop(self.out(self.gathered(seen) * functional.silu(qkvu[:, 3].flatten(1))))
+        x = x + self.drop(self.out(self.gathered(seen.float()) * functional.silu(qkvu[:, 3].flatten(1))))
         value, gate = self.up(self.norm2(x)).chunk(2, dim=1)
         result: Tensor = x + self.drop(self.down(value * functional.silu(gate)))
         return result

@@ -40,8 +40,8 @@ def weights_of(network: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().cpu().contiguous() for name, value in sorted(network.state_dict().items())}
 
 
-def average_of(network: nn.Module) -> dict[str, Tensor]:
-    """A copy of the weights, on their device, to be moved along with them."""
+def copy_of(network: nn.Module) -> dict[str, Tensor]:
+    """A copy of the weights on their device: training goes on without changing it."""
     return {name: value.detach().clone() for name, value in sorted(network.state_dict().items())}
 
 

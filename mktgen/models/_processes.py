@@ -48,6 +48,11 @@ class Processes:
         return buffer.cpu().numpy().tobytes()
 
 
+def low_precision_pays() -> bool:
+    """Whether this processor multiplies bfloat16 faster than float32 (AVX512-BF16 or AMX); it is slower where emulated."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
 def matrix_rate(device: torch.device, dtype: torch.dtype, size: int = 1024) -> float:
     """Floating-point operations per second that a plain matrix product of this type reaches here: the yardstick of speed."""
     a = torch.ones(size, size, dtype=dtype, device=device)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from mktgen.models._checkpoint import Envelope, Progress, average_of, pack, read_progress, restore, weights_of
+from mktgen.models._checkpoint import Envelope, Progress, copy_of, pack, read_progress, restore
 from mktgen.models._events import Ints
 from mktgen.models._processes import Processes, matrix_rate
 from mktgen.models.base import Checkpoints, Session
@@ -99,7 +99,7 @@ class Trainer(Generic[LessonT]):
             _groups(learner, plan.weight_decay), lr=plan.learning_rate, betas=(0.9, 0.98), fused=True
         )
         self.steps_per_epoch = len(course.order(0))
-        self.average = average_of(learner) if plan.average else None
+        self.average = copy_of(learner) if plan.average else None
         self.best: dict[str, Tensor] = {}
         self.progress = self._resume()
         self.rate = matrix_rate(group.device, plan.precision)
@@ -168,8 +168,8 @@ class Trainer(Generic[LessonT]):
     def _micro(self, chosen: Ints, number: int) -> list[LessonT]:
         mine = chosen[self.group.rank :: self.group.size]
         # A last batch smaller than the group is trained on by all alike rather than by some on nothing.
-        mine = mine if chosen.size >= self.group.size else chosen
-        pieces = min(self.plan.accumulate, mine.size)
+        mine = mine if len(chosen) >= self.group.size else chosen
+        pieces = min(self.plan.accumulate, len(mine))
         draw = (self.session.seed, number, self.group.rank)
         return [self.course.lesson(mine[i::pieces], (*draw, i)) for i in range(pieces)]
 
@@ -216,7 +216,7 @@ class Trainer(Generic[LessonT]):
 
     def _judge(self, judge: Callable[[], float]) -> None:
         """Early stopping; rank 0's judgement counts for all."""
-        kept = weights_of(self.learner)
+        kept = copy_of(self.learner)
         if self.average is not None:
             self.learner.load_state_dict(self.average)
         self.learner.eval()
@@ -225,7 +225,7 @@ class Trainer(Generic[LessonT]):
         progress = self.progress
         progress.curves.setdefault("judgement", []).append(value)
         if value >= max(progress.curves["judgement"]):
-            self.best = weights_of(self.learner)
+            self.best = copy_of(self.learner)
         since = len(progress.curves["judgement"]) - 1 - _last_best(progress.curves["judgement"])
         progress.stopped = bool(self.plan.patience) and since >= self.plan.patience
         self._say(f"epoch {progress.epoch}: judged {value:.4f}, {since} epochs since the best")

@@ -1,0 +1,176 @@
+"""Next item in full ranking, three seeds, with the untrained counter's line and the published ones.
+
+    python -m benchmarks.next_item ml-1m --data ml-1m.txt.gz
+    python -m benchmarks.next_item diginetica --data session_diginetica_train.txt.gz --test session_diginetica_test.txt.gz
+    ... [--seeds 0,1,2] [--set width=64 --set epochs=2] [--checkpoints DIR] [--json FILE] [--precision float32]
+
+Twice per seed: learned from all but the validation part, which chooses the epoch; then learned anew from both for as many
+epochs. Nothing is chosen on the test part. The lines of others are quoted, not run; the counter is run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from benchmarks.next_item.checkpoints import DirectoryCheckpoints
+from benchmarks.next_item.counter import counter_answers
+from benchmarks.next_item.data import Questions, Sequences, diginetica, movielens, with_validation
+from benchmarks.next_item.metrics import means
+from benchmarks.next_item.network import NextItem, Recipe, SequenceCourse, answers
+from mktgen.models._processes import low_precision_pays, processes, reproducible
+from mktgen.models._trainer import Plan, Trainer
+from mktgen.models.base import Session
+
+RECIPES: Final = {"ml-1m": Recipe(), "diginetica": Recipe(events=50, exclude_seen=False, whole_history=False, epochs=6)}
+PUBLISHED: Final = {
+    "ml-1m": {
+        "SASRec, 1 negative (antklen/sasrec-bert4rec-recsys23)": {"HR@10": 0.2500, "NDCG@10": 0.1341},
+        "SASRec+, full cross-entropy (same)": {"HR@10": 0.3152, "NDCG@10": 0.1821},
+        "SASRec+, 3000 negatives (same)": {"HR@10": 0.3159, "NDCG@10": 0.1857},
+    },
+    "diginetica": {
+        "SR-GNN": {"HR@20": 0.5073, "MRR@20": 0.1759},
+        "GCE-GNN": {"HR@20": 0.5422, "MRR@20": 0.1904},
+    },
+}
+SHOWN: Final = {"ml-1m": ("HR@10", "NDCG@10"), "diginetica": ("HR@20", "MRR@20")}
+_JUDGED: Final = 3  # every third question of the validation part is asked after each epoch, all of them at the end
+
+
+def main() -> None:
+    arguments = _arguments()
+    if not arguments.data.exists() or (arguments.test and not arguments.test.exists()):
+        sys.exit(
+            f"{arguments.data} or {arguments.test} is missing: this benchmark needs the public file; nothing was run"
+        )
+    data = movielens(arguments.data) if arguments.set_name == "ml-1m" else diginetica(arguments.data, arguments.test)
+    recipe = replace(RECIPES[arguments.set_name], **dict(arguments.set))
+    shown = SHOWN[arguments.set_name]
+    print(f"{arguments.set_name}: {data.first.size - 1} sequences, {data.items} items, {data.item.size} events")
+    print(f"recipe: {recipe}")
+    rows: list[dict[str, Any]] = []
+    found = counter_answers(data, data.test, 20)
+    rows.append({"name": "untrained transition counter", **means(found, data.test.target)})
+    _print(rows[-1], shown)
+    for seed in arguments.seeds:
+        rows += _one_seed(data, recipe, seed, arguments)
+    for name, figures in PUBLISHED[arguments.set_name].items():
+        rows.append({"name": f"published: {name}", **figures})
+        _print(rows[-1], shown)
+    _spread(rows, shown)
+    if arguments.json:
+        facts = {"recipe": asdict(recipe), "machine": platform.processor() or platform.machine(), "rows": rows}
+        arguments.json.write_text(json.dumps(facts, indent=1))
+
+
+def _one_seed(data: Sequences, recipe: Recipe, seed: int, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    rows, shown = [], SHOWN[arguments.set_name]
+    network, epochs, seconds = _learn(data, recipe, seed, arguments, "selected", judged=True)
+    chosen = means(answers(network, data, data.validation, 20), data.validation.target)
+    rows.append({"name": f"ours, seed {seed}, validation figures", "epoch": epochs, "seconds": seconds, **chosen})
+    figures = means(answers(network, data, data.test, 20), data.test.target)
+    rows.append({"name": f"ours, seed {seed}, validation not learned", "epoch": epochs, "seconds": seconds, **figures})
+    if not arguments.select_only:
+        # The learning rate's schedule belongs to the number of epochs that was planned: all of them again.
+        network, _, seconds = _learn(with_validation(data), recipe, seed, arguments, "final", judged=False)
+        figures = means(answers(network, data, data.test, 20), data.test.target)
+        rows.append({"name": f"ours, seed {seed}, validation learned at last", "seconds": seconds, **figures})
+    for row in rows:
+        _print(row, shown)
+    return rows
+
+
+def _learn(
+    data: Sequences, recipe: Recipe, seed: int, arguments: argparse.Namespace, name: str, judged: bool
+) -> tuple[NextItem, int, float]:
+    """The network, the epoch that was kept, and seconds."""
+    started = time.perf_counter()
+    with processes() as group, reproducible(arguments.threads):
+        torch.manual_seed(seed)
+        network = NextItem(data.items, recipe)
+        plan = Plan(
+            epochs=recipe.epochs,
+            learning_rate=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            checkpoint_every=200,
+            identity=json.dumps([arguments.set_name, name, asdict(recipe), seed, group.size, arguments.precision]),
+            parts={"next": 1.0},
+            average=recipe.average,
+            precision=getattr(torch, arguments.precision),
+        )
+        sample = _every(data.validation, _JUDGED)
+
+        def judge() -> float:
+            return means(answers(network, data, sample, 20), sample.target)[SHOWN[arguments.set_name][1]]
+
+        place = arguments.checkpoints / f"{arguments.set_name}-{name}-{seed}" if arguments.checkpoints else None
+        session = Session(seed, DirectoryCheckpoints(place), lambda line: print(f"  {line}", flush=True))
+        course = SequenceCourse(data, recipe, seed)
+        progress = Trainer(network, course, plan, session, group, judge if judged else None).run()
+    judgements = progress.curves.get("judgement", [])
+    kept = int(np.argmax(judgements)) + 1 if judgements else recipe.epochs
+    for speed, values in progress.speeds.items():
+        print(f"  {speed}: median {statistics.median(values):,.3f}")
+    return network, kept, round(time.perf_counter() - started, 1)
+
+
+def _every(asked: Questions, step: int) -> Questions:
+    return Questions(asked.start[::step], asked.stop[::step], asked.target[::step])
+
+
+def _print(row: dict[str, Any], shown: tuple[str, ...]) -> None:
+    facts = "  ".join(f"{name} {row[name]:.4f}" for name in shown)
+    rest = "".join(f"  {name} {row[name]}" for name in ("epoch", "seconds") if name in row)
+    print(f"{row['name']:<62} {facts}{rest}", flush=True)
+
+
+def _spread(rows: list[dict[str, Any]], shown: tuple[str, ...]) -> None:
+    for kind in ("validation not learned", "validation learned at last"):
+        own = [row for row in rows if row["name"].endswith(kind)]
+        if len(own) > 1:
+            parts = [
+                f"{name} {statistics.mean(r[name] for r in own):.4f} ± {statistics.stdev(r[name] for r in own):.4f}"
+                for name in shown
+            ]
+            print(f"ours, {kind}, mean ± sd of {len(own)} seeds: {'  '.join(parts)}")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("set_name", choices=sorted(RECIPES))
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--test", type=Path)
+    parser.add_argument("--seeds", type=lambda text: [int(part) for part in text.split(",")], default=[0, 1, 2])
+    parser.add_argument("--set", type=_setting, action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--precision", choices=["float32", "bfloat16"], default="bfloat16" if low_precision_pays() else "float32"
+    )
+    parser.add_argument("--checkpoints", type=Path, help="go on here after a kill")
+    parser.add_argument("--select-only", action="store_true", help="leave out the training on the validation part")
+    parser.add_argument("--json", type=Path)
+    return parser.parse_args()
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, value = text.split("=", 1)
+    known = asdict(Recipe())
+    if name not in known:
+        raise argparse.ArgumentTypeError(f"no setting {name!r}; there are {', '.join(known)}")
+    kind = type(known[name])
+    return name, value == "True" if kind is bool else kind(value)
+
+
+if __name__ == "__main__":
+    main()

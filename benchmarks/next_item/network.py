@@ -1,0 +1,186 @@
+"""The product's backbone with one head: the next item, tied with the input embedding."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from benchmarks.next_item.data import Ints, Questions, Sequences
+from mktgen.models._backbone import Backbone, Size
+from mktgen.models._packing import Packing
+from mktgen.models._softmax import Pairs, catalogue_logsumexp
+from mktgen.models._topk import stream_top
+from mktgen.models._trainer import Learner
+
+_QUESTIONS = 64  # asked at once
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """events: of a sequence that are seen at once. rows: of a step. drop_items: share of inputs that are blanked."""
+
+    width: int = 128
+    layers: int = 2
+    heads: int = 2
+    dropout: float = 0.2
+    drop_items: float = 0.0
+    events: int = 200
+    rows: int = 4096
+    epochs: int = 24
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    average: float = 0.999
+    whole_history: bool = True
+    exclude_seen: bool = True
+    ahead: int = 1
+    ahead_decay: float = 0.5
+
+    @property
+    def size(self) -> Size:
+        return Size(self.width, self.layers, self.heads, self.dropout)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """item: [N] inputs; target_*: [P] what follows, weights sum to 1 per row; excluded: what a row may not be asked for."""
+
+    packing: Packing
+    item: Tensor
+    target: Pairs
+    weight: Tensor
+    excluded: Pairs | None
+
+    @property
+    def events(self) -> int:
+        return self.item.shape[0]
+
+    @property
+    def counts(self) -> Mapping[str, float]:
+        return {"next": float(self.events)}
+
+    def to(self, device: torch.device) -> Self:
+        moved: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        return type(self)(**{name: value if value is None else value.to(device) for name, value in moved.items()})
+
+
+class NextItem(Learner):
+    """Events so far -> the next item."""
+
+    def __init__(self, items: int, recipe: Recipe) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.item = nn.Embedding(items, recipe.width)
+        self.bias = nn.Parameter(torch.zeros(items))
+        self.backbone = Backbone(recipe.size, timed=False)
+        nn.init.normal_(self.item.weight, std=recipe.width**-0.5)
+
+    def states(self, item: Tensor, packing: Packing) -> Tensor:
+        """[N, width] from [N] items."""
+        x = self.item(item) * math.sqrt(self.recipe.width)
+        if self.training and self.recipe.drop_items:
+            x = x * (torch.rand(x.shape[0], 1, device=x.device) >= self.recipe.drop_items)
+        states: Tensor = self.backbone(x, packing)
+        return states * self.recipe.width**-0.5
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        states = self.states(batch.item, batch.packing).float()
+        total = catalogue_logsumexp(states, self.item.weight, self.bias, batch.excluded)
+        row, item = batch.target.row, batch.target.item
+        hit = (states[row] * self.item(item)).sum(1) + self.bias[item]
+        return {"next": (batch.weight * (total[row] - hit)).sum()}
+
+    def flops(self, batch: Batch) -> float:
+        per_row = self.recipe.size.flops_per_row(batch.packing.longest / 2)
+        return batch.events * (per_row + 8.0 * self.recipe.width * self.item.weight.shape[0])
+
+
+@dataclass(frozen=True)
+class SequenceCourse:
+    """Windows of sequences as steps. Long histories are cut anew in each epoch, at a random phase: all of them is learned."""
+
+    data: Sequences
+    recipe: Recipe
+    seed: int
+
+    def order(self, epoch: int) -> list[Ints]:
+        """Steps of [windows, 2]: events start:stop, whose first is input only. About `rows` rows each, longest first."""
+        generator = np.random.Generator(np.random.PCG64([self.seed, epoch]))
+        windows = self._windows(generator)
+        windows = windows[generator.permutation(len(windows))]
+        step = (np.cumsum(windows[:, 1] - windows[:, 0] - 1) - 1) // self.recipe.rows
+        parts = np.split(windows, np.flatnonzero(np.diff(step)) + 1)
+        return [part[np.argsort(part[:, 0] - part[:, 1], kind="stable")] for part in parts]
+
+    def _windows(self, generator: np.random.Generator) -> Ints:
+        start, stop, events = self.data.first[:-1], self.data.learn, self.recipe.events
+        known = stop - start >= 2
+        start, stop = start[known], stop[known]
+        targets = stop - start - 1
+        if not self.recipe.whole_history:
+            return np.column_stack([np.maximum(start, stop - events - 1), stop])
+        # Backwards from the end: a first window of `phase` targets where there is more than one window's worth.
+        phase = np.where(targets > events, generator.integers(1, events + 1, targets.size), targets)
+        count = 1 + np.maximum(targets - phase + events - 1, 0) // events
+        owner = np.repeat(np.arange(targets.size), count)
+        number = np.arange(owner.size) - np.repeat(np.cumsum(count) - count, count)
+        end = np.where(number == 0, stop[owner], stop[owner] - phase[owner] - (number - 1) * events)
+        size = np.where(number == 0, phase[owner], np.minimum(events, end - start[owner] - 1))
+        return np.column_stack([end - size - 1, end])
+
+    def lesson(self, chosen: Ints, draw: tuple[int, ...]) -> Batch:
+        sizes = chosen[:, 1] - chosen[:, 0] - 1
+        packing = Packing.of(sizes)
+        event = np.repeat(chosen[:, 0] - packing.first.numpy()[:-1], sizes) + np.arange(sizes.sum())
+        row, item, weight = self._targets(event, np.repeat(chosen[:, 1], sizes))
+        tensors = [torch.from_numpy(values) for values in (self.data.item[event], row, item, weight)]
+        excluded = None
+        if not self.data.repeats and self.recipe.exclude_seen:
+            excluded = seen(self.data, event)
+        return Batch(packing, tensors[0], Pairs(tensors[1], tensors[2]), tensors[3], excluded)
+
+    def _targets(self, event: Ints, stop: Ints) -> tuple[Ints, Ints, NDArray[np.float32]]:
+        """(row, item, weight): the next `ahead` items, each weighing `ahead_decay` times the one before it."""
+        row = np.repeat(np.arange(event.size), self.recipe.ahead)
+        later = np.tile(np.arange(self.recipe.ahead), event.size)
+        inside = event[row] + 1 + later < stop[row]
+        row, later = row[inside], later[inside]
+        weight = self.recipe.ahead_decay**later
+        weight = weight / np.bincount(row, weight)[row]
+        return row, self.data.item[event[row] + 1 + later], weight.astype(np.float32)
+
+
+def seen(data: Sequences, event: Ints) -> Pairs:
+    """(row, item) of everything up to and including each row's event, in its sequence."""
+    first = data.first[np.searchsorted(data.first, event, side="right") - 1]
+    sizes = event - first + 1
+    row = np.repeat(np.arange(event.size), sizes)
+    past = np.repeat(first - (np.cumsum(sizes) - sizes), sizes) + np.arange(row.size)
+    return Pairs(torch.from_numpy(row), torch.from_numpy(data.item[past]))
+
+
+@torch.inference_mode()
+def answers(network: NextItem, data: Sequences, asked: Questions, k: int) -> Ints:
+    """[Q, k] best items, streamed over questions and catalogue."""
+    events = network.recipe.events
+    size = np.minimum(asked.stop - asked.start, events)
+    order = np.argsort(-size, kind="stable")
+    result = np.zeros((asked.target.size, k), dtype=np.int64)
+    device = network.bias.device
+    for at in range(0, order.size, _QUESTIONS):
+        chosen = order[at : at + _QUESTIONS]
+        packing = Packing.of(size[chosen])
+        event = np.repeat(asked.stop[chosen] - size[chosen] - packing.first.numpy()[:-1], size[chosen])
+        event = event + np.arange(event.size)
+        states = network.states(torch.from_numpy(data.item[event]).to(device), packing.to(device))
+        excluded = None if data.repeats else seen(data, asked.stop[chosen] - 1).to(device)
+        queries = states[packing.last.to(device)].float()
+        found = stream_top(queries, network.item.weight, network.bias, excluded, k)[1]
+        result[chosen] = found.cpu().numpy()
+    return result
