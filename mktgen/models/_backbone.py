@@ -78,7 +78,7 @@ def rotate(x: Tensor, turns: Tensor) -> Tensor:
 
 
 def attend(qk: Tensor, v: Tensor, packing: Packing) -> Tensor:
-    """Causal attention within each sequence. qk: [N, 2, heads, head]; v and the result (float32, or as v on CUDA): [N, heads, head].
+    """Causal attention within each sequence. qk: [N, 2, heads, head]; v and the result: [N, heads, head].
 
     On CUDA in half precision by PyTorch's kernel for variable lengths; elsewhere by rectangles of like lengths, in
     float32 (on CPUs the bfloat16 kernel took twice the time).
