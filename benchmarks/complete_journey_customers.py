@@ -4,9 +4,9 @@
         [--retrain each-cut|once] [--settings FILE ...] [--json FILE]
 
 Protocol: benchmarks/complete_journey/customers_task.py. Intervals are 95%, by household over all cuts (mailings)
-together; differences are to the task's reference, on the same draws. A product model's probabilities are averaged over
-nothing: each seed is a row. A kind is judged on spend where its probabilities come with a column `spend_28d` (dollars).
-`--out`: calibration plots, one png per task.
+together; differences are to the task's reference, on the same draws. Each seed of a product model is a row. A kind is
+judged on spend where its probabilities come with a column `spend_28d` (dollars). `--out`: calibration plots, one png per
+task.
 """
 
 from __future__ import annotations
@@ -184,7 +184,8 @@ def show(task: Task, rows: list[dict[str, Any]]) -> None:
         cells = []
         for measure in ("MAE", "RMSE") if task.amount else ("AUC", "log loss"):
             own, against = Estimate(**row[measure]), Estimate(**row[f"{measure} vs {task.reference}"])
-            cells.append(f"{measure} {own}  vs {task.reference} {against.signed()}")
+            versus = "" if row["row"] == task.reference else f"  vs {task.reference} {against.signed()}"
+            cells.append(f"{measure} {own}{versus}")
         print(f"  {row['row']:<22}" + "  |  ".join(cells), flush=True)
 
 

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from benchmarks.complete_journey.data import Tables
+from benchmarks.complete_journey.data import Tables, without_sequences
 from benchmarks.complete_journey.intervals import Floats
 from mktgen import features
 from mktgen.contracts import CUSTOMER_FEATURES
@@ -48,7 +48,7 @@ def weekly(first: date, last: date) -> list[date]:
 def examples(tables: Tables, settings: FeatureSettings) -> Examples:
     train, test = weekly(FIRST_TRAIN, LAST_TRAIN), weekly(FIRST_TEST, LAST_TEST)
     parts = []
-    for cut, state in states_at(tables.lines, train + test, _without_sequences(settings)):
+    for cut, state in states_at(tables.lines, train + test, without_sequences(settings)):
         known = features.customer_features(state, cut).filter(pl.col("recency_days") <= settings.active_days)
         joined = known.with_columns(pl.lit(cut).alias("cut"))
         for outcome in (labels(tables.lines, cut), _spend(tables.lines, cut)):
@@ -81,7 +81,7 @@ def redemption(tables: Tables, settings: FeatureSettings) -> Examples:
     starts = sorted({start for start in campaigns["start_date"] if start > first})
     known = pl.concat(
         features.customer_features(state, start).with_columns(pl.lit(start).alias("started_on"))
-        for start, state in states_at(lines, starts, _without_sequences(settings))
+        for start, state in states_at(lines, starts, without_sequences(settings))
     )
     end = campaigns["end_date"].max()
     assert isinstance(end, date)
@@ -93,8 +93,3 @@ def redemption(tables: Tables, settings: FeatureSettings) -> Examples:
     assert isinstance(last, date)
     seen = pl.col("started_on").is_between(CAMPAIGN_SPLIT, last - timedelta(days=OBSERVED_DAYS))
     return Examples(rows.filter(pl.col("ended_on") < CAMPAIGN_SPLIT), rows.filter(seen))
-
-
-def _without_sequences(settings: FeatureSettings) -> FeatureSettings:
-    """Customer features don't read the events kept for sequence models; sorting them at every cut costs most of a fold."""
-    return settings.model_copy(update={"sequence_events": 16})

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from benchmarks.complete_journey.data import Tables
+from benchmarks.complete_journey.data import Tables, without_sequences
 from mktgen import features
 from mktgen.features.training import training_examples, weekly_cuts
 from mktgen.models.base import History, TrainingSet
@@ -75,12 +75,15 @@ def training_at(tables: Tables, cut: date, settings: Settings) -> TrainingSet:
     assert isinstance(first, date)
     cuts = weekly_cuts(cut, settings.models.train_cuts, first)
     items = features.item_features(state_at(tables, cut, settings), cut)
-    return TrainingSet(cut, features.history_events(lines), training_examples(lines, cuts, settings.features), items)
+    return TrainingSet(
+        cut, features.history_events(lines), training_examples(lines, cuts, without_sequences(settings.features)), items
+    )
 
 
 def state_at(tables: Tables, cut: date, settings: Settings) -> features.State:
+    """For features only: its sequences are cut short."""
     lines = tables.lines.filter(pl.col("business_date") < cut)
-    return features.fold(features.empty_state(), lines, cut - timedelta(days=1), settings.features)
+    return features.fold(features.empty_state(), lines, cut - timedelta(days=1), without_sequences(settings.features))
 
 
 def evaluate(week: Week, ranking: pl.DataFrame, items: list[str]) -> pl.DataFrame:

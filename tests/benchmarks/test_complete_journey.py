@@ -16,9 +16,11 @@ from benchmarks.complete_journey import counters
 from benchmarks.complete_journey.calibration import groups
 from benchmarks.complete_journey.intervals import Households
 from benchmarks.complete_journey.items_task import RANKED, Week, evaluate
+from benchmarks.complete_journey.product import Retrain, trained
 from mktgen import contracts
 from mktgen.evaluation import classification, ranking
-from mktgen.models.base import History
+from mktgen.models.base import History, TrainingSet
+from mktgen.settings import ModelSettings
 from tests.support.shop import make_shop
 
 CUT = date(2017, 6, 1)
@@ -127,3 +129,22 @@ def test_groups_of_true_probabilities_lie_on_the_diagonal() -> None:
     predicted, observed = groups((rng.random(chance.size) < chance).astype(np.float64), chance)
     assert np.abs(predicted - observed).max() < 0.05
     assert (np.diff(predicted) > 0).all()
+
+
+@pytest.mark.parametrize(("retrain", "trainings"), [("each-cut", 3), ("once", 1)])
+def test_a_product_model_is_trained_before_what_it_scores(retrain: Retrain, trainings: int) -> None:
+    shop, asked = make_shop(customers=20, items=40, days=170, seed=3), list[date]()
+
+    def data(cut: date) -> TrainingSet:
+        asked.append(cut)
+        return shop.training_set(cut, cuts=3)
+
+    cuts = (date(2017, 5, 4), date(2017, 5, 18), CUT)
+    rows = list(trained("personal_frequency", cuts, 0, retrain, data, ModelSettings()))
+    assert [cut for cut, _, _ in rows] == list(cuts)
+    assert asked == list(cuts[:trainings])
+    week, items = week_of(3)
+    ranked = rows[-1][1].rank(week.history, week.customers, RANKED)
+    counted = counters.recent_frequency(week.history, week.customers, items, RANKED)
+    repeats = ["repeat.ndcg_at_10", "repeat.recall_at_10"]
+    assert_frame_equal(evaluate(week, ranked, items).select(repeats), evaluate(week, counted, items).select(repeats))
