@@ -1,0 +1,220 @@
+"""Customer tasks on Complete Journey: purchase, churn, spend and redemption against simple models, in one run.
+
+    python -m benchmarks.complete_journey_customers --cache DIR [--out DIR] [--model transformer ...] [--seeds 0 1 2]
+        [--retrain each-cut|once] [--settings FILE ...] [--json FILE]
+
+Protocol: benchmarks/complete_journey/customers_task.py. Intervals are 95%, by household over all cuts (mailings)
+together; differences are to the task's reference, on the same draws. Each seed of a product model is a row. A kind is
+judged on spend where its probabilities come with a column `spend_28d` (dollars). `--out`: calibration plots, one png per
+task.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from benchmarks.complete_journey import tabular
+from benchmarks.complete_journey.calibration import draw
+from benchmarks.complete_journey.customers_task import CAMPAIGN_SPLIT, Examples, examples, redemption
+from benchmarks.complete_journey.data import NOTICE, Tables, canonical
+from benchmarks.complete_journey.intervals import Bools, Estimate, Floats, Households
+from benchmarks.complete_journey.items_task import history_at, training_at
+from benchmarks.complete_journey.product import Retrain, trained
+from mktgen import config
+from mktgen.settings import Settings
+from mktgen.strategy.redemption import fit_redemption
+
+RESAMPLES: Final = 500
+SEED: Final = 20170101  # of the household draws
+RFM: Final = ("recency_days", "orders_84d", "net_minor_84d")
+
+Predictions = dict[str, Floats]  # row -> one value per test row
+
+
+@dataclass(frozen=True)
+class Task:
+    """What happened (Boolean, or dollars), what each row said, and the row that others are compared with."""
+
+    name: str
+    outcome: Floats
+    predictions: Predictions
+    reference: str
+    households: pl.Series
+    amount: bool = False
+
+
+def purchase_tasks(data: Examples, models: Mapping[str, pl.DataFrame]) -> list[Task]:
+    """models: row -> customer_id, cut, p_purchase_7d, p_purchase_28d (and spend_28d) of the test examples, in order."""
+    households = data.test["customer_id"]
+    week = _both(data, "purchased_7d") | {name: _column(frame, "p_purchase_7d") for name, frame in models.items()}
+    month = {name: 1.0 - p for name, p in _both(data, "purchased_28d").items()}
+    month |= {name: 1.0 - _column(frame, "p_purchase_28d") for name, frame in models.items()}
+    churned = 1.0 - _column(data.test, "purchased_28d")
+    return [
+        Task("purchase within 7 days", _column(data.test, "purchased_7d"), week, "HGB", households),
+        Task("churn: no purchase within 28 days", churned, month, "HGB", households),
+        Task(
+            "spend in 28 days ($)",
+            _column(data.test, "spend_28d"),
+            _amounts(data, models),
+            "84 d / 3",
+            households,
+            True,
+        ),
+    ]
+
+
+def _both(data: Examples, outcome: str) -> Predictions:
+    label = data.train[outcome].to_numpy().astype(np.bool_)
+    return {
+        "LR recency": tabular.logistic(data.train, label, ("recency_days",))(data.test),
+        "LR RFM": tabular.logistic(data.train, label, RFM)(data.test),
+        "LR all": tabular.logistic(data.train, label)(data.test),
+        "HGB": tabular.boosted(data.train, label)(data.test),
+    }
+
+
+def _amounts(data: Examples, models: Mapping[str, pl.DataFrame]) -> Predictions:
+    target = _column(data.train, "spend_28d")
+    rows = {
+        "mean": np.full(data.test.height, target.mean()),
+        "84 d / 3": tabular.recent_amount(data.test),
+        "HGB absolute error": tabular.boosted_amount(data.train, target, "absolute_error")(data.test),
+        "HGB Poisson": tabular.boosted_amount(data.train, target, "poisson")(data.test),
+    }
+    return rows | {name: _column(frame, "spend_28d") for name, frame in models.items() if "spend_28d" in frame.columns}
+
+
+def redemption_task(data: Examples, seed: int) -> Task:
+    kinds = sorted(data.train["campaign_type"].unique().to_list())
+    (train, names), (test, _) = tabular.with_types(data.train, kinds), tabular.with_types(data.test, kinds)
+    label = train["redeemed"].to_numpy().astype(np.bool_)
+    product, _ = fit_redemption(data.train, CAMPAIGN_SPLIT, seed)
+    rows = {
+        "rate of the type": tabular.type_rate(train)(test),
+        "LR RFM": tabular.logistic(train, label, RFM)(test),
+        "LR all": tabular.logistic(train, label, names)(test),
+        "HGB": tabular.boosted(train, label, names)(test),
+        "the product's": product.predict(data.test)["p_redeem"].to_numpy(),
+    }
+    return Task("redemption of a mailed campaign", _column(test, "redeemed"), rows, "LR all", test["customer_id"])
+
+
+def product_rows(
+    kinds: list[str], tables: Tables, test: pl.DataFrame, seeds: list[int], retrain: Retrain, settings: Settings
+) -> dict[str, pl.DataFrame]:
+    cuts = tuple(test["cut"].unique().sort().to_list())
+    training = cache(lambda cut: training_at(tables, cut, settings))
+    history = cache(lambda cut: history_at(tables, cut, settings))
+    rows = {}
+    for kind in kinds:
+        for seed in seeds:
+            parts = []
+            for cut, model, _ in trained(kind, cuts, seed, retrain, training, settings.models):
+                asked = test.filter(pl.col("cut") == cut)["customer_id"].to_list()
+                parts.append(model.probabilities(history(cut), asked).with_columns(pl.lit(cut).alias("cut")))
+            keys = ["cut", "customer_id"]
+            rows[f"{kind}, seed {seed}"] = test.select(keys).join(pl.concat(parts), on=keys, maintain_order="left")
+    return rows
+
+
+def _column(frame: pl.DataFrame, name: str) -> Floats:
+    return frame[name].cast(pl.Float64).to_numpy()
+
+
+# -- figures ----------------------------------------------------------------------------------------------------------
+def figures(task: Task) -> list[dict[str, Any]]:
+    """Two measures per row, each with its interval and its difference to the reference."""
+    households = Households(task.households, RESAMPLES, SEED)
+    measures = _amount_measures(task, households) if task.amount else _chance_measures(task, households)
+    rows = []
+    for name, predicted in task.predictions.items():
+        row: dict[str, Any] = {"task": task.name, "row": name, "mean": float(predicted.mean())}
+        for measure, (own, against) in measures.items():
+            row[measure] = asdict(own(predicted))
+            row[f"{measure} vs {task.reference}"] = asdict(against(predicted))
+        rows.append(row)
+    return rows
+
+
+Measures = dict[str, tuple[Callable[[Floats], Estimate], Callable[[Floats], Estimate]]]
+
+
+def _chance_measures(task: Task, households: Households) -> Measures:
+    label: Bools = task.outcome > 0.5
+    reference = task.predictions[task.reference]
+
+    def loss(p: Floats) -> Floats:
+        clipped = np.clip(p, 1e-7, 1 - 1e-7)
+        return -np.where(label, np.log(clipped), np.log1p(-clipped))
+
+    return {
+        "AUC": (lambda p: households.auc(label, p), lambda p: households.auc_difference(label, p, reference)),
+        "log loss": (lambda p: households.mean(loss(p)), lambda p: households.mean(loss(p) - loss(reference))),
+    }
+
+
+def _amount_measures(task: Task, households: Households) -> Measures:
+    def error(predicted: Floats) -> Floats:
+        return np.abs(predicted - task.outcome)
+
+    reference = error(task.predictions[task.reference])
+    return {
+        "MAE": (lambda p: households.mean(error(p)), lambda p: households.mean(error(p) - reference)),
+        "RMSE": (
+            lambda p: households.root_mean(error(p) ** 2),
+            lambda p: households.root_mean(error(p) ** 2, reference**2),
+        ),
+    }
+
+
+def show(task: Task, rows: list[dict[str, Any]]) -> None:
+    kind = f"mean {task.outcome.mean():.1f}" if task.amount else f"base rate {task.outcome.mean():.4f}"
+    print(f"\n{task.name}: {task.outcome.size} rows, {task.households.n_unique()} households, {kind}")
+    for row in rows:
+        cells = []
+        for measure in ("MAE", "RMSE") if task.amount else ("AUC", "log loss"):
+            own, against = Estimate(**row[measure]), Estimate(**row[f"{measure} vs {task.reference}"])
+            versus = "" if row["row"] == task.reference else f"  vs {task.reference} {against.signed()}"
+            cells.append(f"{measure} {own}{versus}")
+        print(f"  {row['row']:<22}" + "  |  ".join(cells), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cache", type=Path, required=True, help="folder for the canonical tables")
+    parser.add_argument("--out", type=Path, help="folder for the calibration plots")
+    parser.add_argument("--model", nargs="*", default=[], help="kinds of mktgen.models")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--retrain", choices=("each-cut", "once"), default="once")
+    parser.add_argument("--settings", nargs="*", default=[], help="overlays of the settings, for the models")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    settings = config.settings(tuple(arguments.settings))
+    tables = canonical(arguments.cache, settings)
+    print(NOTICE, flush=True)
+    data = examples(tables, settings.features)
+    models = product_rows(arguments.model, tables, data.test, arguments.seeds, arguments.retrain, settings)
+    tasks = [*purchase_tasks(data, models), redemption_task(redemption(tables, settings.features), settings.seed)]
+    every = []
+    for task in tasks:
+        rows = figures(task)
+        show(task, rows)
+        every += rows
+        if arguments.out:
+            draw(task.name, task.outcome, task.predictions, arguments.out)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(every, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
