@@ -57,6 +57,7 @@ class TransformerSettings(Section):
     learning_rate: float = Field(2e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     purchase_weight: float = Field(1.0, ge=0, description="weight of the purchase loss beside the ranking loss")
+    spend_weight: float = Field(0.3, ge=0, description="weight of the spend loss")
     dropout: float = Field(0.1, ge=0, lt=1)
     min_item_lines: int = Field(10, ge=1, description="rarer items share their category's token")
     negatives: int = Field(0, ge=0, description="items drawn per step to score against; 0 = the whole vocabulary")

@@ -32,18 +32,21 @@ def states_at(lines: pl.DataFrame, cuts: list[date], settings: FeatureSettings) 
 
 
 def labels(lines: pl.DataFrame, cut: date) -> pl.DataFrame:
-    """customer_id, purchased_7d, purchased_28d for customers with an order in [cut, cut + 28 d); others have none."""
+    """customer_id, purchased_7d, purchased_28d, spend_28d_minor for customers with an order in [cut, cut + 28 d).
+
+    Others have none of it. Spend is the net value of all lines.
+    """
     window = lines.filter(pl.col("business_date").is_between(cut, cut + timedelta(days=27)))
     week = pl.col("business_date") < cut + timedelta(days=7)
     return (
         window.group_by("customer_id")
-        .agg(purchased_7d=week.any(), purchased_28d=pl.lit(True).first())
+        .agg(purchased_7d=week.any(), purchased_28d=pl.lit(True).first(), spend_28d_minor=pl.col("net_minor").sum())
         .sort("customer_id")
     )
 
 
 def training_examples(lines: pl.DataFrame, cuts: list[date], settings: FeatureSettings) -> pl.DataFrame:
-    """contracts.CUSTOMER_FEATURES at each cut, plus `cut`, `purchased_7d`, `purchased_28d`; active customers only.
+    """contracts.CUSTOMER_FEATURES at each cut, plus `cut` and the labels; active customers only.
 
     `lines` must reach 28 days past the last cut. A purchase is any order line, fuel included.
     """
@@ -52,7 +55,9 @@ def training_examples(lines: pl.DataFrame, cuts: list[date], settings: FeatureSe
         features = customer_features(state, cut).filter(pl.col("recency_days") <= settings.active_days)
         after = labels(lines, cut)
         joined = features.join(after, on="customer_id", how="left").with_columns(
-            pl.lit(cut).alias("cut"), pl.col("purchased_7d", "purchased_28d").fill_null(False)
+            pl.lit(cut).alias("cut"),
+            pl.col("purchased_7d", "purchased_28d").fill_null(False),
+            pl.col("spend_28d_minor").fill_null(0),
         )
         parts.append(joined)
     return pl.concat(parts).sort("cut", "customer_id")

@@ -61,6 +61,8 @@ class Batch:
     features: Tensor
     labels: Tensor
     labelled: Tensor
+    spend: Tensor
+    spend_known: Tensor
     candidate_state: Tensor
     candidate_item: Tensor
     candidate_category: Tensor
@@ -77,7 +79,8 @@ class Batch:
     @property
     def counts(self) -> dict[str, float]:
         """What the losses are means over: states with a target week, and states with labels."""
-        return {"ranking": float(self.ranked), "purchase": float(self.labelled.sum())}
+        known = {"purchase": self.labelled, "spend": self.spend_known}
+        return {"ranking": float(self.ranked), **{name: float(mask.sum()) for name, mask in known.items()}}
 
     def to(self, device: torch.device) -> Self:
         if device.type == "cpu":
@@ -94,7 +97,8 @@ class Scene:
     """All that batches are cut from.
 
     popularity: [moments, codes] lines of the 28 days before each of `moments` (day numbers, sorted). features:
-    [examples, F] standardised, labels: [examples, 2]. item_category: [V] tokens. vocabulary_popularity: [moments, V].
+    [examples, F] standardised, labels: [examples, 2]. spend: [examples] of 28 days in the model's unit, NaN
+    where it isn't known. item_category: [V] tokens. vocabulary_popularity: [moments, V].
     negatives: columns drawn for a batch, 0 for the whole vocabulary.
     """
 
@@ -107,6 +111,7 @@ class Scene:
     item_category: Ints
     features: Floats
     labels: Floats
+    spend: Floats
     memory: int
     negatives: int
 
@@ -202,11 +207,15 @@ def _labels(scene: Scene, state: Ints) -> dict[str, Any]:
     rows = np.maximum(example, 0)
     blank = not scene.features.shape[0]
     features = np.zeros((state.size, scene.features.shape[1])) if blank else scene.features[rows] * known[:, None]
+    spend = np.full(state.size, np.nan) if not scene.spend.size else np.where(known, scene.spend[rows], np.nan)
+    spend = spend.astype(np.float32)
     labels = np.zeros((state.size, 2)) if blank or not scene.labels.shape[0] else scene.labels[rows] * known[:, None]
     return {
         "features": torch.from_numpy(features.astype(np.float32)),
         "labels": torch.from_numpy(labels.astype(np.float32)),
         "labelled": torch.from_numpy(known.astype(np.float32)),
+        "spend": torch.from_numpy(np.nan_to_num(spend)),
+        "spend_known": torch.from_numpy(np.isfinite(spend).astype(np.float32)),
     }
 
 

@@ -39,6 +39,23 @@ def target(examples: pl.DataFrame, horizon: int) -> NDArray[np.bool_]:
     return examples[f"purchased_{horizon}d"].to_numpy().astype(np.bool_)
 
 
+def known_customers(history: History, customers: list[str]) -> pl.DataFrame:
+    """contracts.CUSTOMER_FEATURES of the customers, sorted. Raises PermanentError naming customers that have none."""
+    wanted = pl.DataFrame({"customer_id": sorted(set(customers))}, schema={"customer_id": pl.String})
+    missing = wanted.join(history.features, on="customer_id", how="anti")["customer_id"].to_list()
+    if missing:
+        raise PermanentError(
+            f"{len(missing)} customers have no features on {history.cut}, e.g. {missing[:3]}; "
+            "run extract_features for this day or leave them out"
+        )
+    return wanted.join(history.features, on="customer_id", maintain_order="left")
+
+
+def spend_frame(frame: pl.DataFrame, spend: Floats) -> pl.DataFrame:
+    """Model.spend's answer for the rows of `known_customers`."""
+    return frame.select("customer_id").with_columns(pl.Series("spend_28d_minor", spend, dtype=pl.Float64))
+
+
 def probability_frame(
     history: History, customers: list[str], features: tuple[str, ...], predict: Callable[[int, Floats], Floats]
 ) -> pl.DataFrame:
@@ -48,17 +65,10 @@ def probability_frame(
     horizon is raised to the shorter one's where two separate regressions cross.
     Raises PermanentError naming customers that have no features.
     """
-    wanted = pl.DataFrame({"customer_id": sorted(set(customers))}, schema={"customer_id": pl.String})
-    missing = wanted.join(history.features, on="customer_id", how="anti")["customer_id"].to_list()
-    if missing:
-        raise PermanentError(
-            f"{len(missing)} customers have no features on {history.cut}, e.g. {missing[:3]}; "
-            "run extract_features for this day or leave them out"
-        )
-    frame = wanted.join(history.features, on="customer_id", maintain_order="left")
+    frame = known_customers(history, customers)
     values = feature_matrix(frame, features)
     week, month = predict(7, values), predict(28, values)
-    return wanted.with_columns(
+    return frame.select("customer_id").with_columns(
         pl.Series("p_purchase_7d", week, dtype=pl.Float64),
         pl.Series("p_purchase_28d", np.maximum(week, month), dtype=pl.Float64),
     )

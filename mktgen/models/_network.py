@@ -81,13 +81,14 @@ class EventInputs(nn.Module):
 class Outputs:
     """rest: [states] log of the sum of exponentials of the logits of all items that are neither bought before nor in the
     target week. hit: [hits] logits of the week's items that are new to the customer. copy: [candidates] logits of items
-    bought before, common or rare. purchase: [states, HORIZONS] logits.
+    bought before, common or rare. purchase: [states, HORIZONS] logits. spend: [states, 2], see `spend_loss`.
     """
 
     rest: Tensor
     hit: Tensor
     copy: Tensor
     purchase: Tensor
+    spend: Tensor
 
 
 class BehaviourNetwork(nn.Module):
@@ -114,6 +115,10 @@ class BehaviourNetwork(nn.Module):
         self.purchase_linear = nn.Linear(inputs, HORIZONS)
         self.purchase = nn.Sequential(
             nn.Linear(width + inputs, 32), nn.GELU(), nn.Dropout(shape.dropout), nn.Linear(32, HORIZONS)
+        )
+        self.spend_linear = nn.Linear(inputs, 2)
+        self.spend = nn.Sequential(
+            nn.Linear(width + inputs, 32), nn.GELU(), nn.Dropout(shape.dropout), nn.Linear(32, 2)
         )
         self._initialise()
 
@@ -154,7 +159,7 @@ class BehaviourNetwork(nn.Module):
         rest = catalogue_logsumexp(query, table, bias + columns.log_weight, batch.excluded)
         hit = (query[batch.hit_state] * functional.embedding(batch.hit_column, table)).sum(1).float()
         hit = hit + bias[batch.hit_column]
-        return Outputs(rest, hit, self.copy(state, batch), self.purchases(state, batch))
+        return Outputs(rest, hit, self.copy(state, batch), self.purchases(state, batch), self.spends(state, batch))
 
     def _tokens(self, token: Tensor) -> Tensor:
         """While learning some items are scored as new ones are, by their category alone, so that an item newer than the
@@ -184,6 +189,12 @@ class BehaviourNetwork(nn.Module):
         result: Tensor = (self.purchase_linear(batch.features) + self.purchase(facts)).float()
         return result
 
+    def spends(self, state: Tensor, batch: Batch) -> Tensor:
+        """[states, 2]: logit of spending anything within 28 days, and log of the mean spend of those who do, in units."""
+        facts = torch.cat([state.float(), batch.features], dim=1)
+        result: Tensor = (self.spend_linear(batch.features) + self.spend(facts)).float()
+        return result
+
 
 def rank_loss(outputs: Outputs, batch: Batch) -> Tensor:
     """Sum over states with a target week of the mean negative log-likelihood of its items.
@@ -206,6 +217,26 @@ def purchase_loss(outputs: Outputs, batch: Batch) -> Tensor:
     return (each * batch.labelled).sum()
 
 
+def spend_loss(outputs: Outputs, batch: Batch) -> Tensor:
+    """Sum over labelled states of the negative log-likelihood of a hurdle model of 28-day spend.
+
+    Whether anything is spent is a Bernoulli variable; how much, where it is, has mean m and a gamma's quasi-likelihood
+    log m + y / m, which asks for the right mean only and takes a spread that grows with it. Assumes that zero is a state of
+    its own rather than a small amount. Expected spend is p m. Reference: Mullahy, "Specification and testing of some
+    modified count data models", 1986; McCullagh and Nelder, "Generalized Linear Models", 1989, chapter 8.
+    """
+    spent = (batch.spend > 0).float()
+    crossing = functional.binary_cross_entropy_with_logits(outputs.spend[:, 0], spent, reduction="none")
+    log_mean = outputs.spend[:, 1].clamp(-10.0, 10.0)
+    amount = (log_mean + batch.spend * (-log_mean).exp()) * spent
+    return ((crossing + amount) * batch.spend_known).sum()
+
+
+def expected_spend(spend: Tensor) -> Tensor:
+    """[states] in units, from `BehaviourNetwork.spends`."""
+    return spend[:, 0].sigmoid() * spend[:, 1].clamp(-10.0, 10.0).exp()
+
+
 class BehaviourLearner(Learner):
     """The network with the losses of all its heads."""
 
@@ -215,7 +246,11 @@ class BehaviourLearner(Learner):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         outputs = self.network(batch)
-        return {"ranking": rank_loss(outputs, batch), "purchase": purchase_loss(outputs, batch)}
+        return {
+            "ranking": rank_loss(outputs, batch),
+            "purchase": purchase_loss(outputs, batch),
+            "spend": spend_loss(outputs, batch),
+        }
 
     def flops(self, batch: Batch) -> float:
         rows, longest = batch.item.shape[0], batch.packing.longest

@@ -48,7 +48,7 @@ class NeuralModel(VectorModel):
     """A BehaviourNetwork with its vocabulary and normalisation. Subclasses say which encoder and which settings."""
 
     encoder: ClassVar[Literal["transformer", "lstm"]]
-    tasks: ClassVar[frozenset[Task]] = frozenset({"ranking", "customer"})
+    tasks: ClassVar[frozenset[Task]] = frozenset({"ranking", "customer", "spend"})
     distributed: ClassVar[bool] = True
     packages: ClassVar[tuple[str, ...]] = ("torch",)
 
@@ -68,7 +68,8 @@ class NeuralModel(VectorModel):
         recipe = self.recipe(settings)
         vocabulary = Vocabulary.learn(data.items, recipe.min_item_lines)
         normalisation = Normalisation.learn(data.examples)
-        scene = training_scene(data, vocabulary, recipe, normalisation)
+        unit = spend_unit(data.examples)
+        scene = training_scene(data, vocabulary, recipe, normalisation, unit)
         shape = Architecture(
             self.encoder, recipe.width, vocabulary.size, vocabulary.categories.height, len(FEATURES), recipe.dropout
         )
@@ -82,7 +83,7 @@ class NeuralModel(VectorModel):
                 weight_decay=recipe.weight_decay,
                 checkpoint_every=settings.checkpoint_every,
                 identity=identity,
-                parts={"ranking": 1.0, "purchase": recipe.purchase_weight},
+                parts={"ranking": 1.0, "purchase": recipe.purchase_weight, "spend": recipe.spend_weight},
                 accumulate=recipe.accumulate,
                 average=recipe.average,
                 precision=torch.bfloat16 if group.device.type == "cuda" else torch.float32,
@@ -91,7 +92,9 @@ class NeuralModel(VectorModel):
             progress = Trainer(BehaviourLearner(network, shape), course, plan, session, group).run()
         rates = data.examples.select(pl.col("purchased_7d", "purchased_28d").mean()).row(0)
         sizes = (recipe.events, recipe.memory_events, settings.threads, recipe.min_item_lines)
-        self._scorer = Scorer(network.cpu().eval(), shape, vocabulary, normalisation, (rates[0], rates[1]), *sizes)
+        self._scorer = Scorer(
+            network.cpu().eval(), shape, vocabulary, normalisation, (rates[0], rates[1]), unit, *sizes
+        )
         facts = {
             **asdict(shape),
             **recipe.model_dump(),
@@ -119,6 +122,9 @@ class NeuralModel(VectorModel):
     def probabilities(self, history: History, customers: list[str]) -> pl.DataFrame:
         return self._trained.probabilities(history, customers)
 
+    def spend(self, history: History, customers: list[str]) -> pl.DataFrame:
+        return self._trained.spend(history, customers)
+
     def vectors(self, history: History, customers: list[str]) -> pl.DataFrame:
         return self._trained.vectors(history, customers)
 
@@ -137,6 +143,7 @@ class NeuralModel(VectorModel):
             "threads": scorer.threads,
             "min_item_lines": scorer.min_item_lines,
             "base_rates": list(scorer.base_rates),
+            "spend_unit_minor": scorer.spend_unit,
             "normalisation": scorer.normalisation.to_json(),
         }
         _files.write_meta(directory, self.kind, body)
@@ -156,14 +163,35 @@ class NeuralModel(VectorModel):
         sizes = (body["events"], body["memory_events"], body["threads"], body["min_item_lines"])
         week, month = body["base_rates"]
         normalisation = Normalisation.from_json(body["normalisation"])
-        model._scorer = Scorer(network.eval(), shape, Vocabulary.load(directory), normalisation, (week, month), *sizes)
+        model._scorer = Scorer(
+            network.eval(),
+            shape,
+            Vocabulary.load(directory),
+            normalisation,
+            (week, month),
+            body["spend_unit_minor"],
+            *sizes,
+        )
         return model
 
 
+def spend_unit(examples: pl.DataFrame) -> float:
+    """Mean 28-day spend of those who spend, in minor units: what the network counts in. 1 where nobody does."""
+    mean = examples.filter(pl.col("spend_28d_minor") > 0)["spend_28d_minor"].mean()
+    return float(mean) if isinstance(mean, float) else 1.0
+
+
 def training_scene(
-    data: TrainingSet, vocabulary: Vocabulary, recipe: TransformerSettings, normalisation: Normalisation
+    data: TrainingSet,
+    vocabulary: Vocabulary,
+    recipe: TransformerSettings,
+    normalisation: Normalisation,
+    unit: float = 1.0,
 ) -> Scene:
-    """Everything a training reads, as arrays. Raises PermanentError where there is nothing to learn from."""
+    """Everything a training reads, as arrays; `unit`: minor units that spend is counted in.
+
+    Raises PermanentError where there is nothing to learn from.
+    """
     log = encode_events(data.events, vocabulary, data.cut)
     examples = data.examples.sort("cut", "customer_id")
     rows = (log.find(examples["customer_id"].to_list()), examples["cut"].to_physical().to_numpy().astype(np.int64))
@@ -184,6 +212,7 @@ def training_scene(
         item_category=vocabulary.item_category,
         features=normalisation.apply(examples),
         labels=examples.select("purchased_7d", "purchased_28d").to_numpy().astype(np.float32),
+        spend=(np.maximum(examples["spend_28d_minor"].to_numpy(), 0) / unit).astype(np.float32),
         memory=recipe.memory_events,
         negatives=recipe.negatives,
     )
@@ -197,7 +226,7 @@ def _identity(scene: Scene, shape: Architecture, recipe: TransformerSettings, ru
     digest.update(json.dumps(facts, sort_keys=True).encode())
     arrays: list[Ints | Floats] = [
         log.first, log.day, log.code, log.price, log.gap, log.promoted, log.kind, log.channel, log.code_item, log.code_category,
-        scene.states.end, scene.states.until, scene.states.cut, scene.features, scene.labels,
+        scene.states.end, scene.states.until, scene.states.cut, scene.features, scene.labels, scene.spend,
     ]  # fmt: skip
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mktgen.models._batch import Batch, Scene, collate, scaled
 from mktgen.models._events import Floats, Ints, day_number, encode_events
-from mktgen.models._network import Architecture, BehaviourNetwork
+from mktgen.models._network import Architecture, BehaviourNetwork, expected_spend
 from mktgen.models._normalise import FEATURES, Normalisation
 from mktgen.models._processes import reproducible
 from mktgen.models._softmax import Pairs
@@ -34,13 +34,17 @@ _RANKING: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Scorer:
-    """A trained network with all it needs to score. base_rates: purchase within 7 and 28 days among the examples."""
+    """A trained network with all it needs to score. base_rates: purchase within 7 and 28 days among the examples.
+
+    spend_unit: minor units that the network counts spend in.
+    """
 
     network: BehaviourNetwork
     shape: Architecture
     vocabulary: Vocabulary
     normalisation: Normalisation
     base_rates: tuple[float, float]
+    spend_unit: float
     events: int
     memory: int
     threads: int
@@ -90,6 +94,18 @@ class Scorer:
         # A purchase within 7 days is one within 28; the two heads may cross by a hair.
         month = np.maximum(values[:, 0], values[:, 1])
         columns = {"customer_id": scene.log.customers, "p_purchase_7d": values[:, 0], "p_purchase_28d": month}
+        return pl.DataFrame(columns, schema_overrides={"customer_id": pl.String})
+
+    def spend(self, history: History, customers: list[str]) -> pl.DataFrame:
+        """See Model.spend. Who has neither events nor features gets the mean spend times the base rate."""
+        scene = self._scene(history, customers)
+        values = np.zeros(len(scene.log.customers))
+        with reproducible(self.threads), torch.inference_mode():
+            for chosen, batch in self._batches(scene):
+                values[chosen] = expected_spend(self.network.spends(self.network.states(batch), batch)).double().numpy()
+        unknown = (scene.states.example < 0) & (np.diff(scene.log.first) == 0)
+        values[unknown] = self.base_rates[1]
+        columns = {"customer_id": scene.log.customers, "spend_28d_minor": values * self.spend_unit}
         return pl.DataFrame(columns, schema_overrides={"customer_id": pl.String})
 
     def vectors(self, history: History, customers: list[str]) -> pl.DataFrame:
@@ -153,6 +169,7 @@ class Scorer:
             item_category=self.vocabulary.item_category,
             features=self.normalisation.apply(found),
             labels=np.zeros((len(asked), 2), dtype=np.float32),
+            spend=np.zeros(0, dtype=np.float32),
             memory=self.memory,
             negatives=0,
         )

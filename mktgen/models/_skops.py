@@ -22,8 +22,13 @@ _TRUSTED = ["sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
 
 
 def dump(model: object, path: Path) -> None:
-    """Write the same bytes for the same model."""
-    source = zipfile.ZipFile(io.BytesIO(skops.io.dumps(model)))
+    """Write the same bytes for the same model, fitted or loaded.
+
+    What is shared between parts of a fitted model (and so has one number) may be a copy in a loaded one: it is the loaded
+    form that is kept.
+    """
+    loaded = skops.io.loads(skops.io.dumps(model), trusted=_TRUSTED)
+    source = zipfile.ZipFile(io.BytesIO(skops.io.dumps(loaded)))
     schema = json.loads(source.read("schema.json"))
     numbers: dict[int, int] = {}
     files: dict[str, str] = {}

@@ -13,7 +13,7 @@ import polars as pl
 
 from mktgen.settings import ModelSettings
 
-Task = Literal["ranking", "customer"]
+Task = Literal["ranking", "customer", "spend"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class TrainingSet:
 
     events: rows of contracts.SEQUENCES (all merchandise events, not truncated), sorted by customer_id, event_time,
     order_id, item_id. examples: columns of contracts.CUSTOMER_FEATURES plus `cut` (Date), `purchased_7d` and
-    `purchased_28d` (Boolean); weekly cuts whose 28-day labels end on or before `cut`, customers active at each cut.
+    `purchased_28d` (Boolean) and `spend_28d_minor` (Int64); weekly cuts whose 28-day labels end on or before `cut`,
+    customers active at each cut.
     items: contracts.ITEM_FEATURES as of `cut`.
     """
 
@@ -107,6 +108,13 @@ class Model(ABC):
 
         Raises TypeError where `customer` is not among the kind's tasks.
         """
+
+    def spend(self, history: History, customers: list[str]) -> pl.DataFrame:
+        """customer_id, spend_28d_minor (Float64, expected net value of all lines of 28 days), sorted by customer_id.
+
+        Raises TypeError where `spend` is not among the kind's tasks.
+        """
+        raise TypeError(f"{self.kind} doesn't estimate spend")
 
     @abstractmethod
     def save(self, directory: Path) -> None:

@@ -8,26 +8,36 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
 from mktgen.errors import PermanentError
 from mktgen.models import _candidates, _files, _skops
-from mktgen.models._customer_task import FEATURES, HORIZONS, feature_matrix, labelled, probability_frame, target
+from mktgen.models._customer_task import (
+    FEATURES,
+    HORIZONS,
+    feature_matrix,
+    known_customers,
+    labelled,
+    probability_frame,
+    spend_frame,
+    target,
+)
 from mktgen.models._interactions import Floats, rank_pairs
 from mktgen.models.base import FitReport, History, Model, Session, Task, TrainingSet
 from mktgen.settings import ModelSettings
 
 _CUSTOMER: dict[str, float | int] = {"max_iter": 100, "learning_rate": 0.06, "max_leaf_nodes": 15}
 _RANKING: dict[str, float | int] = {"max_iter": 80, "learning_rate": 0.1, "max_leaf_nodes": 31}
-_NAMES = ("next_item", *(f"purchase_{h}d" for h in HORIZONS))
+_NAMES = ("next_item", "spend_28d", *(f"purchase_{h}d" for h in HORIZONS))
+_SPEND_UNIT = 100.0  # spend is learned in major units
 
 
 class GradientBoosting(Model):
     """LightGBM-style boosting (Ke et al., NeurIPS 2017) by scikit-learn, without early stopping or subsampling."""
 
     kind: ClassVar[str] = "gradient_boosting"
-    tasks: ClassVar[frozenset[Task]] = frozenset({"ranking", "customer"})
+    tasks: ClassVar[frozenset[Task]] = frozenset({"ranking", "customer", "spend"})
 
     def __init__(self, models: dict[str, Any] | None = None) -> None:
         self._models: dict[str, Any] = models or {}
@@ -36,6 +46,7 @@ class GradientBoosting(Model):
         examples = labelled(data)
         values = feature_matrix(examples, FEATURES)
         fitted = {f"purchase_{h}d": _boost(values, target(examples, h), _CUSTOMER, session.seed) for h in HORIZONS}
+        fitted["spend_28d"] = _boost_spend(values, examples["spend_28d_minor"].to_numpy(), session.seed)
         session.progress(f"gradient_boosting: {examples.height} customer examples done")
         pairs, bought = _candidates.training_rows(data, session.seed)
         fitted["next_item"] = _boost(pairs, bought, _RANKING, session.seed)
@@ -60,6 +71,12 @@ class GradientBoosting(Model):
         return probability_frame(
             history, customers, FEATURES, lambda h, values: self._positive(f"purchase_{h}d", values)
         )
+
+    def spend(self, history: History, customers: list[str]) -> pl.DataFrame:
+        frame = known_customers(history, customers)
+        with threadpool_limits(limits=1):
+            expected = self._models["spend_28d"].predict(feature_matrix(frame, FEATURES)) * _SPEND_UNIT
+        return spend_frame(frame, expected)
 
     def _positive(self, name: str, values: Floats) -> Floats:
         with threadpool_limits(limits=1):
@@ -88,3 +105,10 @@ def _boost(
     # One thread: OpenMP's waiting threads make boosting ten times slower where the cores are shared with other work.
     with threadpool_limits(limits=1):
         return model.fit(values, labels)
+
+
+def _boost_spend(values: Floats, spend_minor: NDArray[np.int64], seed: int) -> HistGradientBoostingRegressor:
+    """The mean, by Poisson deviance: never negative, and right in total however the spread grows with the mean."""
+    model = HistGradientBoostingRegressor(loss="poisson", early_stopping=False, random_state=seed, **_CUSTOMER)
+    with threadpool_limits(limits=1):
+        return model.fit(values, np.maximum(spend_minor, 0) / _SPEND_UNIT)

@@ -63,7 +63,7 @@ def trained(request: pytest.FixtureRequest, shop: Shop, tmp_path_factory: pytest
 def test_the_file_name_is_the_kind_and_it_has_a_task(trained: Trained) -> None:
     assert trained.model.kind in models.kinds()
     assert trained.model.tasks
-    assert trained.model.tasks <= {"ranking", "customer"}
+    assert trained.model.tasks <= {"ranking", "customer", "spend"}
 
 
 def test_a_task_that_a_kind_lacks_is_refused_by_type_error(trained: Trained) -> None:
@@ -73,6 +73,19 @@ def test_a_task_that_a_kind_lacks_is_refused_by_type_error(trained: Trained) -> 
     if "customer" not in trained.model.tasks:
         with pytest.raises(TypeError):
             trained.model.probabilities(trained.history, trained.customers)
+    if "spend" not in trained.model.tasks:
+        with pytest.raises(TypeError):
+            trained.model.spend(trained.history, trained.customers)
+
+
+def test_spend_is_an_amount_for_everyone_asked(trained: Trained) -> None:
+    if "spend" not in trained.model.tasks:
+        return
+    given = trained.model.spend(trained.history, trained.customers[::-1])
+    assert dict(given.schema) == {"customer_id": pl.String, "spend_28d_minor": pl.Float64}
+    assert given["customer_id"].to_list() == trained.customers
+    assert given["spend_28d_minor"].is_finite().all()
+    assert (given["spend_28d_minor"] >= 0).all()
 
 
 def test_rank_keeps_its_shape_order_and_limits(trained: Trained) -> None:
@@ -133,6 +146,8 @@ def results(model: Model, history: History, customers: list[str]) -> list[pl.Dat
         frames.append(model.rank(history, customers, K))
     if "customer" in model.tasks:
         frames.append(model.probabilities(history, customers))
+    if "spend" in model.tasks:
+        frames.append(model.spend(history, customers))
     return frames
 
 

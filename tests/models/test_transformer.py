@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ from polars.testing import assert_frame_equal
 from mktgen.errors import CorruptArtefact, PermanentError
 from mktgen.models import model_class
 from mktgen.models._batch import Batch, Scene, collate
-from mktgen.models._network import Architecture, BehaviourNetwork, rank_loss
+from mktgen.models._network import Architecture, BehaviourNetwork, expected_spend, rank_loss, spend_loss
 from mktgen.models._neural import NeuralModel, training_scene
 from mktgen.models._normalise import FEATURES, Normalisation
 from mktgen.models._processes import reproducible
@@ -99,7 +100,7 @@ def test_training_states_do_not_see_events_on_or_after_their_cut(encoder: str, w
 def test_scores_do_not_see_events_on_or_after_the_cut(model: NeuralModel) -> None:
     future = SHOP.events.filter(pl.col("customer_id").is_in(CUSTOMERS))
     leaky = History(CUT, future, HISTORY.features, HISTORY.items)
-    for method in (model.probabilities, model.vectors):
+    for method in (model.probabilities, model.spend, model.vectors):
         assert_frame_equal(method(leaky, CUSTOMERS), method(HISTORY, CUSTOMERS), abs_tol=1e-12)
     assert_frame_equal(model.rank(leaky, CUSTOMERS, 5), model.rank(HISTORY, CUSTOMERS, 5), abs_tol=1e-12)
 
@@ -125,12 +126,33 @@ def test_who_has_no_history_gets_popular_items_and_base_rates(model: NeuralModel
     chances = model.probabilities(HISTORY, ["nobody", known]).row(by_predicate=pl.col("customer_id") == "nobody")
     assert chances[1] == pytest.approx(DATA.examples["purchased_7d"].mean())
     assert chances[2] == pytest.approx(DATA.examples["purchased_28d"].mean())
+    spends = model.spend(HISTORY, ["nobody", known]).row(by_predicate=pl.col("customer_id") == "nobody")
+    assert spends[1] == pytest.approx(DATA.examples["spend_28d_minor"].mean())
     assert model.vectors(HISTORY, ["nobody"])["vector"].list.len().to_list() == [16]
     empty = History(CUT, HISTORY.events.clear(), HISTORY.features, HISTORY.items)
     assert model.rank(empty, [known], 3)["item_id"].to_list() == popular.head(3).to_list()
     assert model.probabilities(empty, [known])["p_purchase_28d"].is_between(0, 1).all()
     assert model.rank(HISTORY, [], 3).is_empty()
     assert model.probabilities(HISTORY, []).is_empty()
+
+
+def test_the_hurdle_loss_is_least_at_the_true_share_and_mean() -> None:
+    """Half spend nothing, the others amounts of mean 3: no other share or mean has a smaller loss."""
+    amounts = torch.tensor([0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 3.0, 6.0])
+    vocabulary, normalisation = small_vocabulary(), Normalisation.learn(DATA.examples)
+    net, scene = network_of(vocabulary), scene_of(vocabulary, normalisation)
+    batch = collate(scene, batches(scene.windows, 6, seed=0, epoch=0)[0])
+    outputs = net(batch)
+    known = replace(batch, spend=amounts, spend_known=torch.ones(8))
+
+    def loss(share: float, mean: float) -> float:
+        both = torch.tensor([[math.log(share / (1 - share)), math.log(mean)]]).expand(8, 2)
+        return float(spend_loss(replace(outputs, spend=both), known))
+
+    best = loss(0.5, 3.0)
+    assert all(loss(s, m) > best for s, m in ((0.4, 3.0), (0.6, 3.0), (0.5, 2.7), (0.5, 3.3)))
+    expected = expected_spend(torch.tensor([[0.0, math.log(3.0)]]))
+    assert float(expected) == pytest.approx(1.5)
 
 
 def test_probabilities_are_ordered(model: NeuralModel) -> None:

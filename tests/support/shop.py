@@ -53,7 +53,9 @@ class Shop:
         for days in (7, 28):
             bought = self.after(cut, days)["customer_id"].unique()
             frame = frame.with_columns(pl.col("customer_id").is_in(bought.to_list()).alias(f"purchased_{days}d"))
-        return frame.with_columns(pl.lit(cut).alias("cut"))
+        spent = self.after(cut, 28).group_by("customer_id").agg(spend_28d_minor=pl.col("net_minor").sum())
+        frame = frame.join(spent, on="customer_id", how="left").with_columns(pl.col("spend_28d_minor").fill_null(0))
+        return frame.sort("customer_id").with_columns(pl.lit(cut).alias("cut"))
 
     def truth(self, cut: date, days: int = 7) -> pl.DataFrame:
         """customer_id, item_id bought in the days after the cut, sorted."""
