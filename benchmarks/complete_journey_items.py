@@ -1,6 +1,6 @@
 """Next 7 days' items on Complete Journey: product models against counted baselines, in full ranking, in one run.
 
-    python benchmarks/complete_journey_items.py --cache DIR [--model transformer ...] [--seeds 0 1 2]
+    python -m benchmarks.complete_journey_items --cache DIR [--model transformer ...] [--seeds 0 1 2]
         [--retrain each-cut|once] [--settings FILE ...] [--json FILE]
 
 Protocol: benchmarks/complete_journey/items_task.py. Intervals are 95%, by household over all cuts together; `vs` is the

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from mktgen.models._interactions import Floats, Interactions, Ints, _index, encode, popularity, rank_dense
+from mktgen.models._interactions import Floats, Interactions, Ints, encode, popularity, rank_dense
 from mktgen.models.base import History
 
 HALF_LIFE_DAYS: Final = 56.0
@@ -72,11 +72,9 @@ def _baskets(events: pl.DataFrame, known: Interactions) -> tuple[sparse.csr_matr
     orders = events.group_by("customer_id", "order_id").agg(pl.col("event_time").min())
     orders = orders.sort("customer_id", "event_time", "order_id").with_row_index("basket")
     orders = orders.with_columns(pl.int_range(pl.len()).reverse().over("customer_id").alias("from_end"))
-    orders = orders.join(_index("customer_id", known.customers, "customer"), on="customer_id", maintain_order="left")
+    orders = orders.join(_places("customer", known.customers), on="customer_id", maintain_order="left")
     pairs = events.select("customer_id", "order_id", "item_id").unique().sort("customer_id", "order_id", "item_id")
-    pairs = pairs.join(orders, on=["customer_id", "order_id"]).join(
-        _index("item_id", known.items, "item"), on="item_id"
-    )
+    pairs = pairs.join(orders, on=["customer_id", "order_id"]).join(_places("item", known.items), on="item_id")
     shape = (orders.height, len(known.items))
     indices = (pairs["basket"].to_numpy(), pairs["item"].to_numpy())
     baskets = sparse.csr_matrix((np.ones(pairs.height), indices), shape=shape)
@@ -87,6 +85,11 @@ def _baskets(events: pl.DataFrame, known: Interactions) -> tuple[sparse.csr_matr
     pick = sparse.csr_matrix((weight, place), shape=(len(known.customers), orders.height))
     before = orders.filter(pl.col("from_end") > 0)["basket"].to_numpy().astype(np.int64)
     return baskets, before, (pick @ baskets).tocsr()
+
+
+def _places(name: str, ids: list[str]) -> pl.DataFrame:
+    """`<name>_id` and `<name>`, its position in `ids`."""
+    return pl.DataFrame({f"{name}_id": ids}, schema={f"{name}_id": pl.String}).with_row_index(name)
 
 
 def _neighbours(
