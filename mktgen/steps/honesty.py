@@ -44,7 +44,7 @@ class Worlds:
 class Known:
     """Scores (sameness.SCORES) from elsewhere. in_memory: by the model that `train` held, on one_pass of the sample.
 
-    validated: the sample's, as they were scored among all customers; again: the same, scored without the others.
+    validated: the sample's, as they were scored among all customers; again: scored without the others and their events.
     """
 
     in_memory: pl.DataFrame

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TypedDict
@@ -97,7 +97,8 @@ def _judge(run: Run, entry: ModelEntry, frozen: Judgement, among: honesty.Worlds
     validated = sameness.stacked(
         ranked.filter(ours) if ranked is not None else None, chances.filter(ours) if chances is not None else None
     )
-    again = scored(model, frozen.history, among.customers)
+    alone = replace(frozen.history, events=frozen.history.events.filter(ours))
+    again = scored(model, alone, among.customers)
     made.gates = honesty.gates_of(model, among, honesty.Known(in_memory.drop("kind"), validated, again))
     return made
 
