@@ -105,10 +105,11 @@ def _approval(store: Store, airflow: Airflow, day: date) -> Approval:
 
 def _champions(store: Store, mlflow: MLflow, day: date) -> list[Champion]:
     """MLflow's champion of each task with its metric there; the reason from the newest promotion up to `day`."""
-    trained = [found for found in store.partitions("promotion") if found <= day and store.current("promotion", found)]
-    if not trained:
+    days = [found for found in store.partitions("promotion") if found <= day and store.current("promotion", found)]
+    if not days:
         return []
-    promotion = store.read_document(store.need("promotion", trained[-1]), documents.Promotion)
+    promotion = store.read_document(store.need("promotion", days[-1]), documents.Promotion)
+    trained = store.read_document(store.need("model_set", days[-1]), documents.ModelSet)
     return [
         Champion(
             task.task,
@@ -116,9 +117,19 @@ def _champions(store: Store, mlflow: MLflow, day: date) -> list[Champion]:
             task.metric,
             mlflow.champion_metric(f"mktgen-{task.task}", f"{LOGGED_UNDER[task.task]}.{task.metric}"),
             task.reason,
+            _untrained(trained, f"{LOGGED_UNDER[task.task]}.{task.metric}"),
         )
         for task in (promotion.ranking, promotion.customer)
     ]
+
+
+def _untrained(trained: documents.ModelSet, metric: str) -> str:
+    """The best of the kinds that only count, by this metric."""
+    lines = {
+        entry.kind: entry.metrics[metric] for entry in trained.models if entry.untrained and metric in entry.metrics
+    }
+    best = max(sorted(lines), key=lambda kind: lines[kind], default=None)
+    return "" if best is None else f"{best} {lines[best]:.4f}"
 
 
 def _retraining(store: Store, day: date) -> str:

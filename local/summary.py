@@ -50,13 +50,17 @@ class Day:
 
 @dataclass(frozen=True)
 class Champion:
-    """The winner of one task. `value`: its metric on the frozen evaluation data; None where MLflow has none."""
+    """The winner of one task. `value`: its metric on the frozen evaluation data; None where MLflow has none.
+
+    `untrained`: the line of plain counting beside it, "transition_counter 0.1470"; "" where there is none.
+    """
 
     task: str
     model: str
     metric: str
     value: float | None
     reason: str
+    untrained: str = ""
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,8 @@ def _approval(approval: Approval) -> str:
 
 def _champion(champion: Champion) -> str:
     value = "" if champion.value is None else f" = {champion.value:.4f}"
-    return f"{champion.task}: {champion.model}, {champion.metric}{value}. {champion.reason}"
+    line = f" (untrained: {champion.untrained})" if champion.untrained else ""
+    return f"{champion.task}: {champion.model}, {champion.metric}{value}{line}. {champion.reason}"
 
 
 def _wrap(label: str, pieces: Sequence[str], separator: str, max_lines: int) -> list[str]:

@@ -71,6 +71,8 @@ class ModelEntry(Document):
     parameters: dict[str, float | int | str | bool]
     curves: dict[str, list[float]] = {}
     files: dict[str, str] = {}  # file name -> sha256
+    untrained: bool = False  # it only counts: a line to beat
+    gates: list[Gate] = []  # of its honesty; a failed one bars the kind from promotion
 
 
 class ModelSet(Document):
@@ -92,6 +94,8 @@ class TaskPromotion(Document):
     difference: Interval | None  # challenger - incumbent on the same households; None: no comparison was needed
     champion: str
     reason: str
+    barred: dict[str, str] = {}  # kind -> the gates that it failed
+    kept_from: date | None = None  # the training day whose version stays champion; None: this one's
 
 
 class Promotion(Document):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 from matplotlib.figure import Figure
 
+from mktgen.documents import Gate
 from mktgen.model_run import ModelRun
 
+OUTCOME: Final = {True: "passed", False: "FAILED", None: "n/a"}
 _BLUE, _GREY = "#1f5fa8", "#9aa3ad"
 _RANKED_BY = "ranking.ndcg_at_10"
 
@@ -35,6 +39,7 @@ def markdown(run: ModelRun) -> str:
         "",
         "Predictions only: nothing here says what a contact or a coupon would change.",
         "",
+        *_gates(entry.gates),
         "## Data",
         "",
         *(f"- {item.name}: `{item.uri}` (sha256 {item.sha256})" for item in run.inputs),
@@ -45,6 +50,20 @@ def markdown(run: ModelRun) -> str:
         "request. Stored as JSON, safetensors and skops; no pickles.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _gates(gates: Sequence[Gate]) -> list[str]:
+    """The honesty gates as a section; none where the model has none."""
+    if not gates:
+        return []
+    head = ["## Gates", "", f"{verdict(gates)}. A model that failed one can't become champion.", ""]
+    rows = [f"| {gate.name} | {OUTCOME[gate.passed]} | {gate.detail.replace('|', '/')} |" for gate in gates]
+    return [*head, "| gate | | |", "|---|---|---|", *rows, ""]
+
+
+def verdict(gates: Sequence[Gate]) -> str:
+    failed = [gate.name for gate in gates if gate.passed is False]
+    return f"failed: {', '.join(failed)}" if failed else "passed"
 
 
 def training_curves(curves: Mapping[str, Sequence[float]]) -> Figure:
@@ -86,10 +105,13 @@ def ranking_comparison(metrics: Mapping[str, Mapping[str, float]], kind: str) ->
 
 
 def write(directory: Path, card: str, run: ModelRun) -> None:
-    """Write model_card.md and plots/*.png into `directory`; plots that the model has nothing for are left out."""
+    """Write model_card.md, gates.json and plots/*.png into `directory`; what the model has nothing for is left out."""
     (directory / "plots").mkdir(parents=True)
     (directory / "model_card.md").write_text(card, encoding="utf-8")
     kind = run.entry.kind
+    if run.entry.gates:
+        gates = [gate.model_dump() for gate in run.entry.gates]
+        (directory / "gates.json").write_text(json.dumps(gates, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     figures: dict[str, Figure] = {}
     if run.entry.curves:
         figures["training_curves"] = training_curves(run.entry.curves)

@@ -17,6 +17,10 @@ from mktgen.steps.runner import Platform, Recompute, Step, StepResult, execute
 from mktgen.store import parallel
 
 _DATA: Final = ("steps.data", "sources", "cleaning")
+_TRAINING: Final = (
+    "steps.training", "steps.train_worker", "steps.worlds", "models", "features", "strategy.mailings", "strategy.redemption",
+    "evaluation.leakage", "evaluation.classification", "evaluation.sameness",
+)  # fmt: skip
 
 _TABLE: Final = (
     # -- collect and clean ------------------------------------------------------------------------------------------
@@ -41,16 +45,15 @@ _TABLE: Final = (
          ("training_plan",), ("steps.training",), ("models",)),
     Step("train", "loop", "all kinds of the behaviour experiment, and the redemption model, on that training day",
          training.train, training.train_reads,
-         ("models", "trained_models", "redemption_holdout"),
-         ("steps.training", "steps.train_worker", "models", "features", "strategy.mailings", "strategy.redemption"),
-         ("models", "features"),
+         ("models", "trained_models", "redemption_holdout", "sample_scores"),
+         _TRAINING, ("models", "features"),
          at=training.training_day, identity=training.processes, after=training.clear_checkpoints),
-    Step("validate", "loop", "judge them on the frozen cut; one MLflow run and version each",
+    Step("validate", "loop", "judge them on the frozen cut, and their honesty; one MLflow run and version each",
          validation.validate, validation.validate_reads,
          ("model_set", "validation_ranking", "validation_customers"),
-         ("steps.validation", "evaluation", "models", "features"), ("models", "features"),
+         ("steps.validation", "steps.honesty", "steps.worlds", "evaluation", "models", "features"), ("models", "features"),
          at=training.training_day, after=tracked.log_models),
-    Step("promote", "loop", "a challenger becomes champion only by winning, with an interval",
+    Step("promote", "loop", "a challenger becomes champion only by winning, with an interval; none that failed a gate",
          validation.promote, validation.promote_reads,
          ("promotion",), ("steps.validation", "evaluation"), ("models",),
          at=training.training_day, after=tracked.move_aliases),

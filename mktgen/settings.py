@@ -81,6 +81,10 @@ class ModelSettings(Section):
     train_cuts: int = Field(16, ge=2, description="weekly cuts whose labels end before the evaluation window")
     top_k: int = Field(50, ge=10, description="items kept per customer, seen and unseen apart")
     bootstrap: int = Field(300, ge=50, description="household resamples of the promotion interval")
+    gate_customers: int = Field(100, ge=10, description="customers that the honesty gates score again and again")
+    max_feature_auc: float = Field(
+        0.90, gt=0.5, le=1, description="a customer feature that alone tells a label better is taken for a leak"
+    )
     threads: int = Field(2, ge=1, description="fixed, because sums in floating point depend on it")
     checkpoint_every: int = Field(50, ge=1, description="optimiser steps between checkpoints")
     retrain_weekday: int = Field(6, ge=0, le=6, description="scheduled training day, Monday = 0; 6 = Sunday")

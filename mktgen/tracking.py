@@ -132,12 +132,18 @@ class Tracking:
         }
         if run.git_commit:
             tags["mlflow.source.git.commit"] = run.git_commit
+        tags |= _gate_tags(run)
+        tags |= {
+            f"mktgen.gate.{gate.name}": f"{model_card.OUTCOME[gate.passed]}: {gate.detail}" for gate in run.entry.gates
+        }
         name = f"{run.entry.kind} {run.training_partition}"
         return str(self._client.create_run(self.experiment_id, tags=tags, run_name=name).info.run_id)
 
     def _log_values(self, run_id: str, run: ModelRun) -> None:
         now = int(time.time() * 1000)
         metrics = [Metric(name, value, now, 0) for name, value in sorted(run.entry.metrics.items())]
+        gates = ((gate.name, gate.value) for gate in run.entry.gates if gate.value is not None)
+        metrics += [Metric(f"gate.{name}", value, now, 0) for name, value in sorted(gates)]
         for name, values in sorted(run.entry.curves.items()):
             metrics += [Metric(f"curve.{name}", value, now, epoch) for epoch, value in enumerate(values, start=1)]
         params = [Param(name, str(value)) for name, value in sorted(run.entry.parameters.items())]
@@ -171,7 +177,7 @@ class Tracking:
                 REGISTERED[task],
                 model.model_uri,
                 run_id=run_id,
-                tags=run.identity,
+                tags=run.identity | _gate_tags(run),
                 description=f"{run.entry.kind}, trained for {run.training_partition}",
                 model_id=model.model_id,
                 await_creation_for=0,  # the artefacts are there already
@@ -192,9 +198,10 @@ class Tracking:
     def promote(self, promotion: Promotion, artefact_run: str) -> list[AliasMove]:
         """Set champion, challenger and rollback on both registered models as the comparison decided.
 
-        champion: the winner's version of this training partition. rollback: the version that was champion before.
-        challenger: the version that lost; none where it won. A partition older than the last promoted one moves
-        nothing. Applied again it changes nothing. Raises TrackingRefused where a version isn't registered.
+        champion: the winner's version of this training partition, or the one kept from an earlier one. rollback: the
+        version that was champion before. challenger: the version that lost; none where it won. A partition older than
+        the last promoted one moves nothing. Applied again it changes nothing. Raises TrackingRefused where a version
+        isn't registered.
         """
         with _errors(f"promote the models of {promotion.training_partition}"):
             return [
@@ -210,7 +217,10 @@ class Tracking:
         if last > partition.isoformat():
             reason = f"nothing moved: {last} was promoted already and {partition} is older"
             return AliasMove(decided.task, name, False, before, reason)
-        champion = self._version(name, artefact_run, decided.champion, partition)
+        if decided.kept_from is None:
+            champion = self._version(name, artefact_run, decided.champion, partition)
+        else:
+            champion = self._version(name, None, decided.champion, decided.kept_from)
         self._tag_version(name, champion, decided, "champion")
         previous = before.get("champion")
         if previous is not None and previous != champion:
@@ -233,12 +243,14 @@ class Tracking:
         elif "challenger" in before:
             self._client.delete_registered_model_alias(name, "challenger")
 
-    def _version(self, name: str, artefact_run: str, kind: str, partition: date) -> str:
-        wanted = _where(identity(artefact_run, kind, partition))
+    def _version(self, name: str, artefact_run: str | None, kind: str, partition: date) -> str:
+        """The newest version of a kind for a training partition, of any artefact run where `artefact_run` is None."""
+        tags = identity(artefact_run or "", kind, partition)
+        wanted = _where({key: value for key, value in tags.items() if value})
         found = self._client.search_model_versions(f"name = '{name}' and {wanted}")
         if not found:
             raise TrackingRefused(
-                f"{name} has no version of {kind} for {partition} (artefact {artefact_run}); log the models first"
+                f"{name} has no version of {kind} for {partition} (artefact {artefact_run or 'any'}); log the models first"
             )
         return str(max(int(item.version) for item in found))
 
@@ -301,6 +313,10 @@ def connect(uri: str) -> Tracking:
         if experiment.lifecycle_stage == "deleted":
             client.restore_experiment(experiment.experiment_id)
     return Tracking(uri, client, str(experiment.experiment_id))
+
+
+def _gate_tags(run: ModelRun) -> dict[str, str]:
+    return {"mktgen.gates": model_card.verdict(run.entry.gates)} if run.entry.gates else {}
 
 
 def _log_pyfunc(run: ModelRun) -> Any:

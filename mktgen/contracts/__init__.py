@@ -33,6 +33,7 @@ from mktgen.contracts.models import (
     ITEM_SCORES,
     RANKING_METRICS,
     REDEMPTION_HOLDOUT,
+    SAMPLE_SCORES,
     VALIDATION_CUSTOMERS,
     VALIDATION_RANKING,
 )
@@ -81,6 +82,7 @@ __all__ = [
     "REDEMPTION_HOLDOUT",
     "REFERENCE_QUARANTINE",
     "RESPONSES",
+    "SAMPLE_SCORES",
     "SEGMENTS",
     "SENDS",
     "SEQUENCES",

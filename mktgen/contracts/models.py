@@ -31,6 +31,18 @@ VALIDATION_CUSTOMERS = table(
     },
     key=["kind", "customer_id"],
 )
+SAMPLE_SCORES = table(
+    "sample_scores",  # of a few customers, by each model in the memory it was trained in; the stored ones must agree
+    {
+        "kind": pl.String,
+        "customer_id": pl.String,
+        "measure": pl.String,  # seen, unseen (a ranking), p_purchase_7d, p_purchase_28d
+        "rank": pl.Int32,  # place within customer and measure; 0 where it is no ranking
+        "item_id": pl.String,  # "" where it is no ranking
+        "score": pl.Float64,
+    },
+    key=["kind", "customer_id", "measure", "rank"],
+)
 REDEMPTION_HOLDOUT = table(
     "redemption_holdout",  # mailings of campaigns that the redemption recipe had not seen
     {

@@ -2,18 +2,24 @@
 
 The challenger is the best of the others by point estimate, so its lead is a little flattered (a winner's curse that
 grows with the number of kinds); the interval is not widened for it. The bar is the lower bound, not the estimate.
+
+A kind that failed an honesty gate is no candidate, however good its figures. Where that is the incumbent, its version of
+the last training day stays; where there is none yet, the best honest kind is taken; where there is none of those either,
+promotion stops.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
 from typing import Final, Literal
 
 import numpy as np
 import polars as pl
 
-from mktgen.documents import Interval, TaskPromotion
-from mktgen.errors import PermanentError
+from mktgen.documents import Gate, Interval, TaskPromotion
+from mktgen.errors import GateFailed, PermanentError
 from mktgen.evaluation.bootstrap import auc_difference, paired_difference
 from mktgen.evaluation.classification import align, auc, columns
 
@@ -21,33 +27,64 @@ RANKING_METRIC: Final = "ndcg_at_10"
 CUSTOMER_METRIC: Final = "auc"
 
 Task = Literal["ranking", "customer"]
+_BEARS_ON: Final[Mapping[str, Task]] = {"label_leakage": "customer", "untrained_floor": "ranking"}
+
+
+def failed_gates(gates: Iterable[Gate], task: Task) -> str:
+    """The failed gates that bar a kind from a task, with their details; "" where it may be promoted.
+
+    Leaking customer features bar from the customer task (rankings are learnt from events), the untrained line from ranking,
+    every other gate from both.
+    """
+    failed = [gate for gate in gates if gate.passed is False and _BEARS_ON.get(gate.name, task) == task]
+    return "; ".join(f"{gate.name}: {gate.detail}" for gate in failed)
+
+
+def mean_of(customers: pl.DataFrame) -> float:
+    """NDCG@10 over the households that have one."""
+    return float(customers[RANKING_METRIC].drop_nulls().to_numpy().mean())
 
 
 def promote_ranking(
-    customers: Mapping[str, pl.DataFrame], incumbent: str, *, resamples: int, seed: int
+    customers: Mapping[str, pl.DataFrame],
+    incumbent: str,
+    *,
+    resamples: int,
+    seed: int,
+    barred: Mapping[str, str] | None = None,
+    kept_from: date | None = None,
 ) -> TaskPromotion:
     """Compare kinds by NDCG@10. `customers`: kind -> ranking.per_customer's frame, all on the same cut.
 
-    Raises PermanentError where the incumbent was not evaluated, ValueError where kinds were on different customers.
+    `barred`: kind -> why it may not be promoted. `kept_from`: the training day of the champion so far; None where there
+    was none. Raises PermanentError where the incumbent was not evaluated, ValueError where kinds were on different
+    customers, GateFailed where neither an honest kind nor an earlier champion is there.
     """
     _check_incumbent("ranking", incumbent, customers)
-    points = {kind: float(frame[RANKING_METRIC].drop_nulls().to_numpy().mean()) for kind, frame in customers.items()}
-    challenger = _best_other(points, incumbent)
-    if challenger is None:
-        return _unopposed("ranking", RANKING_METRIC, incumbent)
-    difference = paired_difference(
-        customers[challenger], customers[incumbent], RANKING_METRIC, resamples=resamples, seed=seed
+    points = {kind: mean_of(frame) for kind, frame in customers.items()}
+    race = _Race("ranking", RANKING_METRIC, incumbent, points, barred or {}, kept_from)
+    return race.decide(
+        lambda challenger: paired_difference(
+            customers[challenger], customers[incumbent], RANKING_METRIC, resamples=resamples, seed=seed
+        )
     )
-    return _decide("ranking", RANKING_METRIC, incumbent, challenger, points, difference)
 
 
 def promote_customer(
-    probabilities: Mapping[str, pl.DataFrame], outcomes: pl.DataFrame, incumbent: str, *, resamples: int, seed: int
+    probabilities: Mapping[str, pl.DataFrame],
+    outcomes: pl.DataFrame,
+    incumbent: str,
+    *,
+    resamples: int,
+    seed: int,
+    barred: Mapping[str, str] | None = None,
+    kept_from: date | None = None,
 ) -> TaskPromotion:
     """Compare kinds by the AUC of churn within 28 days (p_churn = 1 - p_purchase_28d).
 
-    `probabilities`: kind -> customer_id, p_purchase_28d; `outcomes`: customer_id, purchased_28d. Raises PermanentError
-    where the incumbent was not evaluated or the outcomes hold one class only.
+    `probabilities`: kind -> customer_id, p_purchase_28d; `outcomes`: customer_id, purchased_28d; `barred`, `kept_from` as
+    in promote_ranking. Raises PermanentError where the incumbent was not evaluated or the outcomes hold one class only,
+    GateFailed as promote_ranking.
     """
     _check_incumbent("customer", incumbent, probabilities)
     churn = {
@@ -62,11 +99,10 @@ def promote_customer(
         )
     scores = {kind: np.subtract(1.0, given[1]) for kind, given in churn.items()}
     points = {kind: auc(label, score) for kind, score in scores.items()}
-    challenger = _best_other(points, incumbent)
-    if challenger is None:
-        return _unopposed("customer", CUSTOMER_METRIC, incumbent)
-    difference = auc_difference(label, scores[challenger], scores[incumbent], resamples=resamples, seed=seed)
-    return _decide("customer", CUSTOMER_METRIC, incumbent, challenger, points, difference)
+    race = _Race("customer", CUSTOMER_METRIC, incumbent, points, barred or {}, kept_from)
+    return race.decide(
+        lambda challenger: auc_difference(label, scores[challenger], scores[incumbent], resamples=resamples, seed=seed)
+    )
 
 
 def _check_incumbent(task: Task, incumbent: str, kinds: Mapping[str, object]) -> None:
@@ -77,42 +113,68 @@ def _check_incumbent(task: Task, incumbent: str, kinds: Mapping[str, object]) ->
         )
 
 
-def _best_other(points: Mapping[str, float], incumbent: str) -> str | None:
-    """The best kind besides the incumbent; ties by name."""
-    others = sorted((kind for kind in points if kind != incumbent), key=lambda kind: (-points[kind], kind))
-    return others[0] if others else None
+@dataclass(frozen=True)
+class _Race:
+    """One task's kinds with their point estimates, and who is out of it."""
 
+    task: Task
+    metric: str
+    incumbent: str
+    points: Mapping[str, float]
+    barred: Mapping[str, str]
+    kept_from: date | None
 
-def _unopposed(task: Task, metric: str, incumbent: str) -> TaskPromotion:
-    return TaskPromotion(
-        task=task,
-        metric=metric,
-        incumbent=incumbent,
-        challenger=incumbent,
-        difference=None,
-        champion=incumbent,
-        reason=f"{incumbent} stays: no other kind was evaluated",
-    )
+    def decide(self, compare: Callable[[str], Interval]) -> TaskPromotion:
+        """`compare`: challenger -> its difference to the incumbent."""
+        incumbent, challenger = self.incumbent, self._best_other()
+        difference = compare(challenger) if challenger else None
+        facts = self._facts(challenger, difference) if challenger and difference else "there is no other candidate"
+        if challenger and difference and difference.low > 0:
+            return self._promotion(challenger, f"replaces {incumbent}: {facts}; the lower bound is above 0", difference)
+        if incumbent not in self.barred:
+            if challenger is None:
+                return self._promotion(incumbent, "stays: there is no other candidate", None)
+            reason = f"stays: {challenger} did not win surely enough, {facts}; the lower bound is not above 0"
+            return self._promotion(incumbent, reason, difference, challenger)
+        wrong = f"failed {self.barred[incumbent]}"
+        if self.kept_from is not None:
+            reason = f"of {self.kept_from} stays: today's {wrong}; against it: {facts}"
+            return self._promotion(incumbent, reason, difference, challenger, self.kept_from)
+        if challenger is not None:
+            reason = f"takes the place of {incumbent}, which {wrong}; there was no champion yet, {facts}"
+            return self._promotion(challenger, reason, difference)
+        told = "; ".join(f"{kind} failed {self.barred[kind]}" for kind in sorted(self.points) if kind in self.barred)
+        raise GateFailed(f"promotion of {self.task}: no honest kind, and no earlier champion to keep: {told}")
 
+    def _best_other(self) -> str | None:
+        """The best honest kind besides the incumbent; ties by name."""
+        honest = {kind: value for kind, value in self.points.items() if kind not in {self.incumbent, *self.barred}}
+        return min(honest, key=lambda kind: (-honest[kind], kind), default=None)
 
-def _decide(
-    task: Task, metric: str, incumbent: str, challenger: str, points: Mapping[str, float], difference: Interval
-) -> TaskPromotion:
-    wins = difference.low > 0
-    facts = (
-        f"{metric} {points[challenger]:.4f} against {points[incumbent]:.4f}, difference {difference.value:+.4f} "
-        f"[{difference.low:+.4f}, {difference.high:+.4f}]"
-    )
-    if wins:
-        reason = f"{challenger} replaces {incumbent}: {facts}; the lower bound is above 0"
-    else:
-        reason = f"{incumbent} stays: {challenger} did not win surely enough, {facts}; the lower bound is not above 0"
-    return TaskPromotion(
-        task=task,
-        metric=metric,
-        incumbent=incumbent,
-        challenger=challenger,
-        difference=difference,
-        champion=challenger if wins else incumbent,
-        reason=reason,
-    )
+    def _facts(self, challenger: str, difference: Interval) -> str:
+        return (
+            f"{self.metric} {self.points[challenger]:.4f} against {self.points[self.incumbent]:.4f}, difference "
+            f"{difference.value:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
+        )
+
+    def _promotion(
+        self,
+        champion: str,
+        reason: str,
+        difference: Interval | None,
+        challenger: str | None = None,
+        kept_from: date | None = None,
+    ) -> TaskPromotion:
+        out = [kind for kind in sorted(self.barred) if kind in self.points]
+        left_out = f"; left out: {', '.join(out)}" if out else ""
+        return TaskPromotion(
+            task=self.task,
+            metric=self.metric,
+            incumbent=self.incumbent,
+            challenger=challenger or champion,
+            difference=difference,
+            champion=champion,
+            reason=f"{champion} {reason}{left_out}",
+            barred={kind: self.barred[kind] for kind in out},
+            kept_from=kept_from,
+        )

@@ -12,6 +12,7 @@ from mktgen.features.state import State, empty_state, fold
 from mktgen.settings import FeatureSettings
 
 LABEL_DAYS = (7, 28)
+LABELS = tuple(f"purchased_{days}d" for days in LABEL_DAYS)
 
 
 def weekly_cuts(end: date, count: int, first_day: date) -> list[date]:

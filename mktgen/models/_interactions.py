@@ -80,14 +80,15 @@ def popularity(items: pl.DataFrame, ids: Sequence[str]) -> Floats:
 
 def top_items(scores: Floats, k: int) -> Ints:
     """Indices of the best k finite scores, best first; ties by index (which is the order of the ids)."""
-    finite = int(np.isfinite(scores).sum())
-    keep = min(k, finite)
+    # Finite ones first: numpy's partition is ten times slower where most values are one and the same.
+    finite = np.flatnonzero(np.isfinite(scores))
+    keep = min(k, finite.size)
     if keep == 0:
         return np.empty(0, dtype=np.int64)
-    threshold = np.partition(scores, scores.size - keep)[scores.size - keep]
-    at_least = np.flatnonzero(scores >= threshold)
-    order = np.argsort(-scores[at_least], kind="stable")
-    return at_least[order][:keep]
+    values = scores[finite]
+    at_least = np.flatnonzero(values >= np.partition(values, finite.size - keep)[finite.size - keep])
+    order = np.argsort(-values[at_least], kind="stable")
+    return finite[at_least[order][:keep]]
 
 
 def rank_dense(known: Interactions, score: Callable[[int, int], Floats], k: int) -> pl.DataFrame:

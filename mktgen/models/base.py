@@ -88,6 +88,7 @@ class Model(ABC):
     tasks: ClassVar[frozenset[Task]]
     distributed: ClassVar[bool] = False  # all ranks of torchrun take part in `fit`
     packages: ClassVar[tuple[str, ...]] = ()  # distributions needed to load it beside the common ones
+    untrained: ClassVar[bool] = False  # its ranking is counting alone: a line to beat, never a champion
 
     @abstractmethod
     def fit(self, data: TrainingSet, settings: ModelSettings, session: Session) -> FitReport:

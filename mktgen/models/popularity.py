@@ -19,6 +19,7 @@ class Popularity(Model):
 
     kind: ClassVar[str] = "popularity"
     tasks: ClassVar[frozenset[Task]] = frozenset({"ranking"})
+    untrained: ClassVar[bool] = True
 
     def fit(self, data: TrainingSet, settings: ModelSettings, session: Session) -> FitReport:
         return FitReport(parameters={"window_days": 28}, metrics={"items": float(data.items.height)})

@@ -10,7 +10,7 @@ import polars as pl
 from mktgen.config import config_version
 from mktgen.contracts import CUSTOMER_SCORES, ITEM_SCORES
 from mktgen.copywriting import writer
-from mktgen.documents import AllocationReport, ModelSet, Promotion, PublishedStrategy, Strategy
+from mktgen.documents import AllocationReport, Promotion, PublishedStrategy, Strategy
 from mktgen.errors import GateFailed
 from mktgen.evaluation import gates
 from mktgen.models.base import History, VectorModel
@@ -18,7 +18,7 @@ from mktgen.settings import FeatureSettings
 from mktgen.steps.data import days_between
 from mktgen.steps.runner import Outcome, Platform, Read, Run
 from mktgen.steps.training import CAMPAIGN_TABLES, REDEMPTION, campaign_reads, training_day
-from mktgen.steps.validation import load_model
+from mktgen.steps.validation import champion_days, load_model, trained_model
 from mktgen.strategy import document, mailings, offers, policy, recommendations, redemption, segments
 
 SCORING: Final = ("sequences", "customer_features", "item_features")
@@ -35,26 +35,30 @@ def active_customers(features: pl.DataFrame, settings: FeatureSettings) -> list[
 
 # -- score --------------------------------------------------------------------------------------------------------------
 def score_reads(day: date, platform: Platform) -> list[Read]:
-    training = training_day(day, platform)
-    of_training = [Read(name, (training,), True, name_of_step) for name, name_of_step in _TRAINED]
-    return [*of_training, *today(SCORING, day, "extract_features")]
+    return [*_champion_reads(day, platform), *today(SCORING, day, "extract_features")]
 
 
 _TRAINED: Final = (("promotion", "promote"), ("models", "train"), ("model_set", "validate"))
 
 
+def _champion_reads(day: date, platform: Platform) -> list[Read]:
+    """What was promoted for a day, and the models that serve it: of its training day, or kept from an earlier one."""
+    training = training_day(day, platform)
+    days = champion_days(training, platform)
+    return [Read(name, (training,) if name == "promotion" else days, True, step) for name, step in _TRAINED]
+
+
 def score(run: Run) -> Outcome:
     """Probabilities and rankings by the champions, vectors by the behaviour Transformer, for every active customer."""
     settings, promotion = run.settings, run.document("promotion", Promotion)
-    directories = {entry.kind: entry.directory for entry in run.document("model_set", ModelSet).models}
     facts = run.table("customer_features")
     history = History(run.day + timedelta(days=1), run.table("sequences"), facts, run.table("item_features"))
     customers = active_customers(facts, settings.features)
-    ranker = load_model(run, directories[promotion.ranking.champion], promotion.ranking.champion)
+    ranker = load_model(run, promotion.ranking.champion, promotion.ranking.kept_from)
     items = ranker.rank(history, customers, settings.models.top_k)
-    predictor = load_model(run, directories[promotion.customer.champion], promotion.customer.champion)
+    predictor = load_model(run, promotion.customer.champion, promotion.customer.kept_from)
     chances = predictor.probabilities(history, customers)
-    embedder = load_model(run, directories[settings.models.vector_model], settings.models.vector_model)
+    embedder = load_model(run, settings.models.vector_model)
     if not isinstance(embedder, VectorModel):
         raise TypeError(f"models.vector_model = {settings.models.vector_model} has no customer vectors")
     scores = chances.join(embedder.vectors(history, customers), on="customer_id").with_columns(
@@ -216,9 +220,9 @@ def write_briefs(run: Run) -> Outcome:
 # -- evaluate and publish -----------------------------------------------------------------------------------------------
 def evaluate_reads(day: date, platform: Platform) -> list[Read]:
     training = training_day(day, platform)
-    trained = (*_TRAINED[::2], ("redemption_holdout", "train"))
     return [
-        *(Read(name, (training,), True, step) for name, step in trained),
+        *(read for read in _champion_reads(day, platform) if read.artefact != "models"),
+        Read("redemption_holdout", (training,), True, "train"),
         *today(("strategy_draft", "messages"), day, "write_briefs"),
         *today(("decisions", "offer_scores"), day, "allocate"),
         *today(("customer_features",), day, "extract_features"),
@@ -244,7 +248,7 @@ def evaluate_strategy(run: Run) -> Outcome:
             recent_contacts=recent_contacts(run),
             redemption_held_out=run.table("redemption_holdout"),
             promotion=promotion,
-            model_metrics=_champion_metrics(run.document("model_set", ModelSet), promotion),
+            model_metrics=_champion_metrics(run, promotion),
             capabilities=run.platform.source.capabilities.as_dict(),
         ),
         run.settings.strategy,
@@ -262,11 +266,14 @@ def _mark(passed: bool | None) -> str:
     return {True: "passed", False: "FAILED", None: "n/a"}[passed]
 
 
-def _champion_metrics(trained: ModelSet, promotion: Promotion) -> dict[str, float]:
-    """Figures of the champions, each of its own task only."""
-    metrics = {entry.kind: entry.metrics for entry in trained.models}
-    ranking = {k: v for k, v in metrics[promotion.ranking.champion].items() if k.startswith("ranking.")}
-    return ranking | {k: v for k, v in metrics[promotion.customer.champion].items() if not k.startswith("ranking.")}
+def _champion_metrics(run: Run, promotion: Promotion) -> dict[str, float]:
+    """Figures of the champions, each of its own task only; of a kept one, those of its own training day."""
+    figures: dict[str, float] = {}
+    for task in (promotion.ranking, promotion.customer):
+        entry = trained_model(run, task.champion, task.kept_from)
+        ranks = task.task == "ranking"
+        figures |= {name: value for name, value in entry.metrics.items() if name.startswith("ranking.") == ranks}
+    return figures
 
 
 def publish_reads(day: date, platform: Platform) -> list[Read]:

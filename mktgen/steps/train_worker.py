@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import json
 import os
 import time
@@ -17,11 +18,13 @@ from pathlib import Path
 import polars as pl
 
 from mktgen import models
+from mktgen.contracts import SAMPLE_SCORES
 from mktgen.documents import ModelEntry
-from mktgen.models.base import Session, TrainingSet
+from mktgen.models.base import History, Model, Session, TrainingSet
 from mktgen.settings import ModelSettings
 from mktgen.steps.runner import Platform
-from mktgen.steps.training import JOB_TABLES, die_with_parent, speed_key
+from mktgen.steps.training import JOB_TABLES, SAMPLE, die_with_parent, speed_key
+from mktgen.steps.worlds import TABLES, scored
 from mktgen.store import ObjectStore
 
 
@@ -94,16 +97,30 @@ def _learn(
         metrics={},
         parameters=report.parameters,
         curves=report.curves,
+        untrained=model.untrained,
         files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
     for name, content in files.items():
         objects.put(f"{prefix}/done/{name}", content)
     seconds = time.monotonic() - started
+    scores = _score_sample(model, data.cut, job)
+    objects.put(f"{prefix}/scores.parquet", scores)
+    _write(job / "scores" / f"{kind}.parquet", scores)
     speeds = {"seconds": [seconds], **report.speeds}
     objects.put(speed_key(prefix.split("/")[1], kind), json.dumps(speeds).encode())
     objects.put(f"{prefix}/done.json", entry.to_bytes())
     _write_entry(job, kind, entry.to_bytes())
     say(f"done in {seconds:.1f} s")
+
+
+def _score_sample(model: Model, cut: date, job: Path) -> bytes:
+    """contracts.SAMPLE_SCORES of the model as it is in memory: the stored one must say the same of the same customers."""
+    tables = {name: pl.read_parquet(job / f"{SAMPLE}{name}.parquet") for name in TABLES}
+    customers = json.loads((job / "job.json").read_text())["customers"]
+    scores = scored(model, History(cut, **tables), customers).with_columns(pl.lit(model.kind).alias("kind"))
+    body = io.BytesIO()
+    scores.select(list(SAMPLE_SCORES.columns)).write_parquet(body)
+    return body.getvalue()
 
 
 def _follow(
@@ -117,24 +134,27 @@ def _follow(
 
 def _fetch(objects: ObjectStore, prefix: str, job: Path, kind: str) -> bool:
     """Take a kind that an earlier, killed run had finished."""
-    entry = objects.get(f"{prefix}/done.json")
-    if entry is None:
+    entry, scores = objects.get(f"{prefix}/done.json"), objects.get(f"{prefix}/scores.parquet")
+    if entry is None or scores is None:
         return False
     for name in ModelEntry.model_validate_json(entry).files:
         content = objects.get(f"{prefix}/done/{name}")
         if content is None:
             return False
-        path = job / "models" / kind / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        _write(job / "models" / kind / name, content)
+    _write(job / "scores" / f"{kind}.parquet", scores)
     _write_entry(job, kind, entry)
     _say(kind)("found, finished by an earlier run")
     return True
 
 
 def _write_entry(job: Path, kind: str, entry: bytes) -> None:
-    (job / "entries").mkdir(exist_ok=True)
-    (job / "entries" / f"{kind}.json").write_bytes(entry)
+    _write(job / "entries" / f"{kind}.json", entry)
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
 
 
 if __name__ == "__main__":

@@ -18,17 +18,21 @@ from typing import Final
 import polars as pl
 
 from mktgen import features
-from mktgen.documents import ModelEntry, ModelSet, RetrainingRequest, TrainingPlan
+from mktgen.contracts import SAMPLE_SCORES
+from mktgen.documents import Gate, ModelEntry, ModelSet, RetrainingRequest, TrainingPlan
 from mktgen.errors import TransientError
-from mktgen.features.training import states_at, training_examples, weekly_cuts
+from mktgen.evaluation.leakage import label_leakage
+from mktgen.features.training import LABELS, states_at
 from mktgen.settings import Settings
 from mktgen.steps.data import ONBOARD, days_between
 from mktgen.steps.runner import Outcome, Platform, Read, Run
+from mktgen.steps.worlds import TABLES, history_at, sample_customers, training_tables
 from mktgen.strategy import mailings, redemption
 
 CAMPAIGN_TABLES: Final = ("campaigns", "offers", "offer_items", "exposures", "responses")
 REDEMPTION: Final = "redemption"
 JOB_TABLES: Final = ("events", "examples", "items")
+SAMPLE: Final = "sample_"  # prefix of the tables on which the gates' customers are scored while the model is in memory
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -104,7 +108,7 @@ def train(run: Run) -> Outcome:
     cut, lines = cut_of(run.day, settings), run.table("order_lines")
     with tempfile.TemporaryDirectory(prefix="mktgen-train-") as place:
         job = Path(place)
-        _write_job(job, run, lines, cut)
+        leakage = _write_job(job, run, lines, cut)
         _run_worker(job, run.platform.environment.train_processes)
         files = {
             str(path.relative_to(job / "models")): path.read_bytes()
@@ -114,14 +118,17 @@ def train(run: Run) -> Outcome:
         entries = [
             ModelEntry.model_validate_json(path.read_bytes()) for path in sorted((job / "entries").glob("*.json"))
         ]
+        scores = pl.concat([SAMPLE_SCORES.empty(), *map(pl.read_parquet, sorted((job / "scores").glob("*.parquet")))])
     model, held_out = _fit_redemption(run, lines)
     files[f"{REDEMPTION}/model.json"] = model.to_bytes()
+    entries = [entry.model_copy(update={"gates": [leakage]}) for entry in entries]
     trained = ModelSet(
         training_partition=run.day, evaluation_from=cut, evaluation_to=run.day - timedelta(days=1), models=entries
     )
     notes = [f"{entry.kind}: {len(entry.files)} files" for entry in entries] + [f"redemption: {model.note}"]
+    notes.append(f"{leakage.name}: {leakage.detail}")
     return Outcome(
-        tables={"redemption_holdout": held_out},
+        tables={"redemption_holdout": held_out, "sample_scores": scores},
         documents={"trained_models": trained},
         files={"models": files},
         notes=notes,
@@ -145,25 +152,25 @@ def speed_key(run_id: str, kind: str) -> str:
     return f"_speeds/{run_id}/{kind}.json"
 
 
-def _write_job(job: Path, run: Run, lines: pl.DataFrame, cut: date) -> None:
+def _write_job(job: Path, run: Run, lines: pl.DataFrame, cut: date) -> Gate:
+    """Everything the worker needs, in its folder; gives the gate of what it will learn from."""
     settings, first = run.settings, run.platform.source.first_day
-    known = lines.filter(pl.col("business_date") < cut)
-    cuts = weekly_cuts(cut, settings.models.train_cuts, first)
-    state = features.fold(features.empty_state(), known, cut - timedelta(days=1), settings.features)
-    tables = {
-        "events": features.history_events(known),
-        "examples": training_examples(known, cuts, settings.features),
-        "items": features.item_features(state, cut),
-    }
-    for name, frame in tables.items():
-        frame.write_parquet(job / f"{name}.parquet")
+    tables = training_tables(lines, cut, first, settings)
+    customers = sample_customers(lines, cut, settings)
+    sample = history_at(lines.filter(pl.col("customer_id").is_in(customers)), cut, settings.features)
+    for name in JOB_TABLES:
+        tables[name].write_parquet(job / f"{name}.parquet")
+    for name in TABLES:
+        getattr(sample, name).write_parquet(job / f"{SAMPLE}{name}.parquet")
     body = {
         "cut": cut.isoformat(),
         "seed": settings.seed,
         "checkpoints": checkpoint_prefix(run.run_id),
         "models": settings.models.model_dump(mode="json"),
+        "customers": customers,
     }
     (job / "job.json").write_text(json.dumps(body, sort_keys=True))
+    return label_leakage(tables["examples"], LABELS, settings.models.max_feature_auc)
 
 
 def _run_worker(job: Path, processes: int) -> None:

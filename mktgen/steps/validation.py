@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
+from typing import TypedDict
 
 import polars as pl
 
-from mktgen import features, models
+from mktgen import models
 from mktgen.contracts import VALIDATION_CUSTOMERS, VALIDATION_RANKING
-from mktgen.documents import ModelSet, Promotion
-from mktgen.evaluation import classification, promotion, ranking
+from mktgen.documents import Gate, ModelEntry, ModelSet, Promotion, TaskPromotion
+from mktgen.evaluation import classification, promotion, ranking, sameness
+from mktgen.evaluation.floor import untrained_floor
 from mktgen.features.training import labels
-from mktgen.models.base import History, Model
+from mktgen.models.base import History, Model, Task
+from mktgen.steps import honesty
 from mktgen.steps.data import days_between
 from mktgen.steps.runner import Outcome, Platform, Read, Run
-
-RANK_DEPTH = 20  # items per customer, seen and unseen apart, that the metrics look at
+from mktgen.steps.worlds import RANK_DEPTH, history_at, sample_customers, scored
+from mktgen.store import Manifest
 
 
 # -- validate -----------------------------------------------------------------------------------------------------------
 def validate_reads(training: date, platform: Platform) -> list[Read]:
     first, last = platform.source.first_day, training - timedelta(days=1)
     lines = Read("order_lines", days_between(first, last), True, "clean")
-    trained = [Read(name, (training,), True, "train") for name in ("models", "trained_models", "redemption_holdout")]
-    return [*trained, lines]
+    names = ("models", "trained_models", "redemption_holdout", "sample_scores")
+    return [*(Read(name, (training,), True, "train") for name in names), lines]
 
 
 @dataclass(frozen=True)
@@ -40,24 +43,35 @@ class Judgement:
     outcomes: pl.DataFrame  # customer_id, purchased_7d, purchased_28d
 
 
+@dataclass
+class _Judged:
+    """One model's answers on the frozen cut. ranked, chances: None where the kind lacks the task."""
+
+    entry: ModelEntry
+    metrics: dict[str, float] = field(default_factory=dict)
+    ranked: pl.DataFrame | None = None
+    chances: pl.DataFrame | None = None
+    gates: list[Gate] = field(default_factory=list)
+
+
 def validate(run: Run) -> Outcome:
+    """Figures of every kind on the same frozen cut, and the gates that say whether they can be believed."""
     trained, frozen = run.document("trained_models", ModelSet), _frozen(run)
-    entries, rankings, customers, notes = [], [], [], []
-    for entry in trained.models:
-        model = load_model(run, entry.directory, entry.kind)
-        metrics: dict[str, float] = {}
-        if "ranking" in model.tasks:
-            ranked = model.rank(frozen.history, frozen.customers, RANK_DEPTH)
-            scored = ranking.per_customer(ranked, frozen.truth, frozen.before)
-            metrics |= ranking.summary(scored)
-            rankings.append(scored.with_columns(pl.lit(entry.kind).alias("kind")))
-        if "customer" in model.tasks:
-            chances = model.probabilities(frozen.history, frozen.customers)
-            metrics |= classification.customer_task(chances, frozen.outcomes)
-            joined = chances.join(frozen.outcomes, on="customer_id")
-            customers.append(joined.with_columns(pl.lit(entry.kind).alias("kind")))
-        entries.append(entry.model_copy(update={"metrics": metrics}))
-        notes.append(f"{entry.kind}: " + ", ".join(f"{name} {metrics[name]:.4f}" for name in _SHOWN if name in metrics))
+    among = _worlds(run, trained.evaluation_from)
+    in_memory = run.table("sample_scores")
+    judged = [_judge(run, entry, frozen, among, in_memory.filter(kind=entry.kind)) for entry in trained.models]
+    rankings = {one.entry.kind: one.ranked for one in judged if one.ranked is not None}
+    customers = {one.entry.kind: one.chances for one in judged if one.chances is not None}
+    untrained = {entry.kind for entry in trained.models if entry.untrained}
+    entries, notes, settings = [], [], run.settings
+    for one in judged:
+        kind, gates = one.entry.kind, [*one.entry.gates, *one.gates]
+        if one.ranked is not None:
+            gates.append(
+                untrained_floor(kind, rankings, untrained, resamples=settings.models.bootstrap, seed=settings.seed)
+            )
+        entries.append(one.entry.model_copy(update={"metrics": one.metrics, "gates": gates}))
+        notes.append(_note(entries[-1]))
     return Outcome(
         tables={
             "validation_ranking": _stack(rankings, VALIDATION_RANKING.columns),
@@ -66,6 +80,38 @@ def validate(run: Run) -> Outcome:
         documents={"model_set": trained.model_copy(update={"models": entries})},
         notes=notes,
     )
+
+
+def _judge(run: Run, entry: ModelEntry, frozen: Judgement, among: honesty.Worlds, in_memory: pl.DataFrame) -> _Judged:
+    model, made = load_model(run, entry.kind), _Judged(entry)
+    ours = pl.col("customer_id").is_in(among.customers)
+    ranked = chances = None
+    if "ranking" in model.tasks:
+        ranked = model.rank(frozen.history, frozen.customers, RANK_DEPTH)
+        made.ranked = ranking.per_customer(ranked, frozen.truth, frozen.before)
+        made.metrics |= ranking.summary(made.ranked)
+    if "customer" in model.tasks:
+        chances = model.probabilities(frozen.history, frozen.customers)
+        made.metrics |= classification.customer_task(chances, frozen.outcomes)
+        made.chances = chances.join(frozen.outcomes, on="customer_id")
+    validated = sameness.stacked(
+        ranked.filter(ours) if ranked is not None else None, chances.filter(ours) if chances is not None else None
+    )
+    alone = replace(frozen.history, events=frozen.history.events.filter(ours))
+    again = scored(model, alone, among.customers)
+    made.gates = honesty.gates_of(model, among, honesty.Known(in_memory.drop("kind"), validated, again))
+    return made
+
+
+def _worlds(run: Run, cut: date) -> honesty.Worlds:
+    lines, settings = run.table("order_lines"), run.settings
+    return honesty.worlds(lines, sample_customers(lines, cut, settings), cut, run.platform.source.first_day, settings)
+
+
+def _note(entry: ModelEntry) -> str:
+    figures = ", ".join(f"{name} {entry.metrics[name]:.4f}" for name in _SHOWN if name in entry.metrics)
+    failed = [gate.name for gate in entry.gates if gate.passed is False]
+    return f"{entry.kind}: {figures}; {'failed ' + ', '.join(failed) if failed else 'all gates passed'}"
 
 
 _SHOWN = (
@@ -78,17 +124,14 @@ _SHOWN = (
 
 
 def _frozen(run: Run) -> Judgement:
-    trained, lines, settings = run.document("trained_models", ModelSet), run.table("order_lines"), run.settings.features
-    cut = trained.evaluation_from
-    known = lines.filter(pl.col("business_date") < cut)
-    state = features.fold(features.empty_state(), known, cut - timedelta(days=1), settings)
-    facts = features.customer_features(state, cut)
-    active = facts.filter(pl.col("recency_days") <= settings.active_days)
+    lines, cut = run.table("order_lines"), run.document("trained_models", ModelSet).evaluation_from
+    history = history_at(lines, cut, run.settings.features)
+    active = history.features.filter(pl.col("recency_days") <= run.settings.features.active_days)
     week = pl.col("business_date").is_between(cut, cut + timedelta(days=6))
     after = active.select("customer_id").join(labels(lines, cut), on="customer_id", how="left", maintain_order="left")
     goods = lines.filter("merchandise").select("customer_id", "item_id", "business_date")
     return Judgement(
-        history=History(cut, state.sequences, facts, features.item_features(state, cut)),
+        history=history,
         customers=active["customer_id"].to_list(),
         truth=goods.filter(week).select("customer_id", "item_id").unique().sort("customer_id", "item_id"),
         before=goods.filter(pl.col("business_date") < cut).select("customer_id", "item_id").unique(),
@@ -96,20 +139,34 @@ def _frozen(run: Run) -> Judgement:
     )
 
 
-def _stack(frames: list[pl.DataFrame], columns: dict[str, pl.DataType | type[pl.DataType]]) -> pl.DataFrame:
+def _stack(frames: dict[str, pl.DataFrame], columns: dict[str, pl.DataType | type[pl.DataType]]) -> pl.DataFrame:
     empty = pl.DataFrame(schema=columns)
-    return pl.concat([empty, *(frame.select(list(columns)) for frame in frames)]).sort("kind", "customer_id")
+    named = [frame.with_columns(pl.lit(kind).alias("kind")).select(list(columns)) for kind, frame in frames.items()]
+    return pl.concat([empty, *named]).sort("kind", "customer_id")
 
 
-def load_model(run: Run, directory: str, kind: str) -> Model:
-    """A trained model from the `models` artefact of the run's inputs."""
+def load_model(run: Run, kind: str, trained_on: date | None = None) -> Model:
+    """A trained model from the `models` artefact of the run's inputs: of the last of its days, or of the one named."""
+    entry = trained_model(run, kind, trained_on)
+    manifest = _of_day(run.inputs["models"], trained_on)
     with tempfile.TemporaryDirectory(prefix="mktgen-model-") as place:
         root = Path(place)
-        for name, body in run.files("models", f"{directory}/").items():
+        for name, body in run.platform.store.read_files(manifest, f"{entry.directory}/").items():
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(body)
-        return models.model_class(kind).load(root / directory)
+        return models.model_class(kind).load(root / entry.directory)
+
+
+def trained_model(run: Run, kind: str, trained_on: date | None = None) -> ModelEntry:
+    """What is known of a model of the run's inputs (`model_set`, or `trained_models` before it was judged)."""
+    manifests = run.inputs.get("model_set") or run.inputs["trained_models"]
+    trained = run.platform.store.read_document(_of_day(manifests, trained_on), ModelSet)
+    return next(entry for entry in trained.models if entry.kind == kind)
+
+
+def _of_day(manifests: list[Manifest], day: date | None) -> Manifest:
+    return [manifest for manifest in manifests if day is None or manifest.partition == day.isoformat()][-1]
 
 
 # -- promote ------------------------------------------------------------------------------------------------------------
@@ -121,26 +178,55 @@ def promote_reads(training: date, platform: Platform) -> list[Read]:
 
 
 def promote(run: Run) -> Outcome:
-    """A challenger replaces the incumbent kind only if it wins on the same frozen cut with an interval above 0."""
-    settings = run.settings.models
+    """A challenger replaces the incumbent kind only if it wins on the same frozen cut with an interval above 0.
+
+    Kinds that failed a gate are no candidates. Raises GateFailed where that leaves nobody, and no champion to keep.
+    """
     previous = run.document("promotion", Promotion) if run.has("promotion") else None
     by_ranking = _by_kind(run.table("validation_ranking"))
     by_customer = _by_kind(run.table("validation_customers"))
     outcomes = next(iter(by_customer.values())).select("customer_id", "purchased_7d", "purchased_28d")
-    first = settings.initial_champion
     chosen = Promotion(
         training_partition=run.day,
-        ranking=promotion.promote_ranking(
-            by_ranking, previous.ranking.champion if previous else first,
-            resamples=settings.bootstrap, seed=run.settings.seed,
-        ),
-        customer=promotion.promote_customer(
-            by_customer, outcomes, previous.customer.champion if previous else first,
-            resamples=settings.bootstrap, seed=run.settings.seed,
-        ),
-    )  # fmt: skip
+        ranking=promotion.promote_ranking(by_ranking, **_standing(run, "ranking", previous)),
+        customer=promotion.promote_customer(by_customer, outcomes, **_standing(run, "customer", previous)),
+    )
     notes = [f"{task.task}: {task.reason}" for task in (chosen.ranking, chosen.customer)]
     return Outcome(documents={"promotion": chosen}, notes=notes)
+
+
+class _Standing(TypedDict):
+    incumbent: str
+    kept_from: date | None
+    barred: dict[str, str]
+    resamples: int
+    seed: int
+
+
+def _standing(run: Run, task: Task, previous: Promotion | None) -> _Standing:
+    """Where a task stood before this training day, and who is out of it."""
+    settings = run.settings.models
+    failed = {
+        entry.kind: promotion.failed_gates(entry.gates, task) for entry in run.document("model_set", ModelSet).models
+    }
+    before: TaskPromotion | None = getattr(previous, task) if previous else None
+    return _Standing(
+        incumbent=before.champion if before else settings.initial_champion,
+        kept_from=before.kept_from or previous.training_partition if before and previous else None,
+        barred={kind: reasons for kind, reasons in failed.items() if reasons},
+        resamples=settings.bootstrap,
+        seed=run.settings.seed,
+    )
+
+
+def champion_days(training: date, platform: Platform) -> tuple[date, ...]:
+    """The training days whose models serve: `training`, last, and before it those that a champion was kept from."""
+    manifest = platform.store.current("promotion", training)
+    if manifest is None:
+        return (training,)
+    decided = platform.store.read_document(manifest, Promotion)
+    kept = {task.kept_from for task in (decided.ranking, decided.customer) if task.kept_from}
+    return (*sorted(kept - {training}), training)
 
 
 def _by_kind(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:

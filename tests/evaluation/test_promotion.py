@@ -1,14 +1,20 @@
-"""The bootstrap's intervals and the promotion rule."""
+"""The bootstrap's intervals, the promotion rule, and who is kept out of it."""
 
 from __future__ import annotations
+
+from datetime import date
 
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from mktgen.errors import PermanentError
+from mktgen.documents import Gate, TaskPromotion
+from mktgen.errors import GateFailed, PermanentError
 from mktgen.evaluation.bootstrap import auc_difference, paired_difference
-from mktgen.evaluation.promotion import promote_customer, promote_ranking
+from mktgen.evaluation.floor import untrained_floor
+from mktgen.evaluation.promotion import failed_gates, promote_customer, promote_ranking
 
 IDS = [f"c{index:04d}" for index in range(400)]
 
@@ -115,3 +121,118 @@ def test_customer_task_compares_the_auc_of_churn() -> None:
     assert (kept.champion, kept.challenger) == ("good", "fair")
     with pytest.raises(PermanentError, match="both outcomes"):
         promote_customer(kinds, outcomes.with_columns(purchased_28d=pl.lit(True)), "poor", resamples=50, seed=1)
+
+
+# -- gates ----------------------------------------------------------------------------------------------------------------
+BEFORE = date(2017, 9, 24)
+LEAK = "point_in_time: scores with another future: 3 of 100 customers differ"
+
+
+def field() -> dict[str, pl.DataFrame]:
+    """`best` is far ahead, `good` surely better than `old`, `even` is not."""
+    rng = np.random.default_rng(2)
+    base, noise = rng.random(400) / 2, rng.normal(0, 0.1, (3, 400))
+    leads = zip((0.3, 0.1, 0.0), noise - noise.mean(axis=1, keepdims=True), strict=True)
+    best, good, even = (frame(base + lead + part) for lead, part in leads)
+    return {"old": frame(base), "best": best, "good": good, "even": even}
+
+
+def decide(kinds: dict[str, pl.DataFrame], barred: dict[str, str], kept_from: date | None = BEFORE) -> TaskPromotion:
+    return promote_ranking(kinds, "old", resamples=100, seed=1, barred=barred, kept_from=kept_from)
+
+
+def test_a_barred_kind_is_no_candidate_and_is_named() -> None:
+    got = decide(field(), {"best": LEAK})
+    assert (got.champion, got.challenger, got.kept_from) == ("good", "good", None)
+    assert got.barred == {"best": LEAK}
+    assert got.reason.endswith("left out: best")
+
+
+def test_a_barred_incumbent_is_beaten_only_by_a_sure_win_over_its_figures() -> None:
+    got = decide(field(), {"old": LEAK})
+    assert (got.champion, got.kept_from) == ("best", None)
+    kinds = field()
+    kept = decide({name: kinds[name] for name in ("old", "even")}, {"old": LEAK})
+    assert (kept.champion, kept.challenger, kept.kept_from) == ("old", "even", BEFORE)
+    assert kept.reason.startswith(f"old of {BEFORE} stays: today's failed {LEAK}")
+
+
+def test_with_everyone_barred_the_earlier_champion_stays_and_without_one_promotion_stops() -> None:
+    barred = dict.fromkeys(field(), LEAK)
+    kept = decide(field(), barred)
+    assert (kept.champion, kept.challenger, kept.kept_from, kept.difference) == ("old", "old", BEFORE, None)
+    assert kept.barred == barred
+    with pytest.raises(GateFailed, match=r"no honest kind, and no earlier champion to keep: best failed point_in_time"):
+        decide(field(), barred, kept_from=None)
+
+
+def test_without_an_earlier_champion_the_best_honest_kind_takes_a_barred_ones_place() -> None:
+    kinds = field()
+    got = decide({name: kinds[name] for name in ("old", "even")}, {"old": LEAK}, kept_from=None)
+    assert (got.champion, got.kept_from) == ("even", None)
+    assert "even takes the place of old, which failed point_in_time" in got.reason
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.sets(st.sampled_from(["old", "best", "good", "even"])), st.sampled_from([None, BEFORE]))
+def test_no_barred_version_ever_becomes_champion(out: set[str], kept_from: date | None) -> None:
+    try:
+        got = decide(field(), dict.fromkeys(out, LEAK), kept_from)
+    except GateFailed:
+        assert kept_from is None
+        assert out == set(field())
+        return
+    assert got.champion not in out or (got.champion, got.kept_from) == ("old", BEFORE)
+    assert got.kept_from in (None, kept_from)
+    assert set(got.barred) == out
+
+
+def test_a_barred_kind_is_left_out_of_the_customer_task_too() -> None:
+    rng = np.random.default_rng(4)
+    churned = rng.random(400) < 0.2
+    outcomes = pl.DataFrame({"customer_id": IDS, "purchased_28d": ~churned})
+    chances = {
+        kind: pl.DataFrame({"customer_id": IDS, "p_purchase_28d": 1 / (1 + np.exp(2 * churned + rng.normal(0, noise, 400)))})
+        for kind, noise in (("old", 4.0), ("leaky", 0.1), ("fair", 1.0))
+    }  # fmt: skip
+    got = promote_customer(chances, outcomes, "old", resamples=100, seed=1, barred={"leaky": LEAK})
+    assert (got.champion, got.barred) == ("fair", {"leaky": LEAK})
+
+
+def test_gates_bear_on_the_tasks_that_they_are_about() -> None:
+    def gate(name: str, passed: bool | None = False) -> Gate:
+        return Gate(name=name, passed=passed, detail=f"of {name}")
+
+    gates = [gate("label_leakage"), gate("untrained_floor"), gate("row_order"), gate("point_in_time", True)]
+    assert failed_gates(gates, "customer") == "label_leakage: of label_leakage; row_order: of row_order"
+    assert failed_gates(gates, "ranking") == "untrained_floor: of untrained_floor; row_order: of row_order"
+    assert failed_gates([gate("point_in_time", True), gate("skew", None)], "ranking") == ""
+
+
+def test_the_untrained_line_must_be_beaten_surely() -> None:
+    kinds = field() | {"popularity": frame(np.full(400, 0.05))}
+    lines = {"old", "popularity"}
+
+    def floor(kind: str, untrained: set[str] = lines) -> Gate:
+        return untrained_floor(kind, kinds, untrained, resamples=100, seed=1)
+
+    won = floor("good")
+    assert won.passed is True
+    assert won.value is not None
+    assert 0.08 < won.value < 0.1
+    assert "of old, which only counts: +0.1000" in won.detail
+    assert floor("even").passed is False
+    assert "the untrained line itself" in floor("old").detail
+    assert "untrained too, below old" in floor("popularity").detail
+    assert [floor(kind).passed for kind in sorted(lines)] == [False, False]
+    assert floor("good", set()).passed is None
+
+
+def test_a_kind_no_better_than_counting_seldom_passes_for_better() -> None:
+    passes = 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        base = rng.random(100)
+        kinds = {"counter": frame(base), "idle": frame(base + rng.normal(0, 0.2, 100))}
+        passes += untrained_floor("idle", kinds, {"counter"}, resamples=100, seed=seed).passed is True
+    assert passes <= 9  # the interval's 2.5% of 100, a little more at 100 households; above 9 about once in a thousand

@@ -26,7 +26,8 @@ def facts() -> Facts:
         approval=Approval("2017-10-03", "approved", "admin"),
         runs=[f"model_{n} 2017-10-01" for n in range(9)],
         registered={"mktgen-ranking": "5 versions, champion 2"},
-        champions=[Champion("ranking", "personal_frequency", "ndcg_10", 0.1234, "challenger did not win: [-0.01, 0.01]"),
+        champions=[Champion("ranking", "personal_frequency", "ndcg_10", 0.1234, "challenger did not win: [-0.01, 0.01]",
+                            "transition_counter 0.0456"),
                    Champion("customer", "logistic_regression", "auc", None, "no incumbent")],
         refused=[Refused("ctr", ["impressions", "clicks"]), Refused("uplift", ["randomised holdout"])],
         retraining="2017-10-03: no retraining: 12 rows matured, 200 needed",
@@ -39,7 +40,8 @@ def facts() -> Facts:
 def test_it_says_what_is_asked_of_it() -> None:
     text = "\n".join(summary.render(facts()))
     for piece in ("2017-10-02", "14/14", "1:15", "2,469", "434.00", "train 10-01 200 s", "approved by admin", "loop 6/6",
-                  "ranking: personal_frequency, ndcg_10 = 0.1234", "ctr (needs impressions + clicks)",
+                  "ranking: personal_frequency, ndcg_10 = 0.1234 (untrained: transition_counter 0.0456)",
+                  "ctr (needs impressions + clicks)",
                   "9 runs in MLflow, model_0", "mktgen-ranking: 5 versions, champion 2",
                   "http://127.0.0.1:5001", "admin / s3cret-word", "The Complete Journey"):  # fmt: skip
         assert piece in text, piece

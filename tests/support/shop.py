@@ -160,3 +160,16 @@ def item_features(events: pl.DataFrame, cut: date) -> pl.DataFrame:
     )
     columns = [pl.col(name).cast(dtype) for name, dtype in contracts.ITEM_FEATURES.columns.items()]
     return contracts.ITEM_FEATURES.check(frame.select(columns).sort("item_id"))
+
+
+def order_lines(events: pl.DataFrame) -> pl.DataFrame:
+    """contracts.ORDER_LINES of the events, without discounts, bought at one store."""
+    lines = events.select(
+        "order_id", "item_id", "customer_id", pl.lit("1").alias("store_id"), "event_time", "business_date", "category",
+        pl.lit(True).alias("merchandise"), pl.lit(1, pl.Int32).alias("units"),
+        *(pl.col("net_minor").alias(name) for name in ("net_minor", "gross_minor", "paid_minor")),
+        *(pl.lit(0, pl.Int64).alias(name) for name in ("loyalty_disc_minor", "coupon_disc_minor", "match_disc_minor")),
+        pl.col("on_promotion").alias("on_display"), pl.lit(False).alias("on_mailer"),
+        (pl.col("event_time") + timedelta(days=1)).alias("ingested_at"),
+    )  # fmt: skip
+    return contracts.ORDER_LINES.check(lines)

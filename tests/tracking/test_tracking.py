@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from polars.testing import assert_frame_equal
 
 from mktgen import tracking
-from mktgen.documents import Interval, ModelEntry, Promotion, TaskPromotion
+from mktgen.documents import Gate, Interval, ModelEntry, Promotion, TaskPromotion
 from mktgen.evaluation import classification, ranking
 from mktgen.model_run import Input, Logged, ModelRun
 from mktgen.models import model_class
@@ -28,6 +28,8 @@ from tests.support.training import session
 
 CUT = date(2017, 6, 4)
 DAY = date(2017, 7, 2)
+HONEST = Gate(name="point_in_time", passed=True, detail="scores with another future: 9 customers the same", value=0.0)
+FLOOR = Gate(name="untrained_floor", passed=False, detail="the untrained line itself | not served")
 KINDS = ("popularity", "personal_frequency", "logistic_regression", "matrix_factorisation")
 
 
@@ -58,8 +60,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelRun]:
         files = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(directory.iterdir())}
         parameters = report.parameters
         entry = ModelEntry(
-            kind=kind, directory=kind, metrics=metrics, parameters=parameters, curves=report.curves, files=files
-        )
+            kind=kind, directory=kind, metrics=metrics, parameters=parameters, curves=report.curves, files=files,
+            gates=[HONEST, FLOOR] if kind == "popularity" else [HONEST],
+        )  # fmt: skip
         made[kind] = ModelRun(
             entry=entry,
             tasks=frozenset(model.tasks),
@@ -102,7 +105,9 @@ def test_a_run_holds_inputs_parameters_metrics_curves_and_tags(
     for kind, run in runs.items():
         found = client.get_run(logged[kind].run_id)
         assert found.info.status == "FINISHED"
-        metrics = {name: value for name, value in found.data.metrics.items() if not name.startswith("curve.")}
+        metrics = {
+            name: value for name, value in found.data.metrics.items() if not name.startswith(("curve.", "gate."))
+        }
         assert metrics == pytest.approx(run.entry.metrics)
         assert found.data.params == {name: str(value) for name, value in run.entry.parameters.items()}
         assert found.data.tags["mktgen.kind"] == kind
@@ -129,6 +134,26 @@ def test_plots_and_card_are_there(client: mlflow.MlflowClient, logged: dict[str,
     card = Path(client.download_artifacts(logged["popularity"].run_id, "model_card.md", str(tmp_path))).read_text()
     assert "ranking.ndcg_at_10" in card
     assert "ab" * 32 in card
+
+
+def test_gates_are_tags_metrics_a_file_and_a_part_of_the_card(
+    client: mlflow.MlflowClient, logged: dict[str, Logged], tmp_path: Path
+) -> None:
+    run = client.get_run(logged["popularity"].run_id)
+    assert run.data.tags["mktgen.gates"] == "failed: untrained_floor"
+    assert run.data.tags["mktgen.gate.point_in_time"] == f"passed: {HONEST.detail}"
+    assert run.data.tags["mktgen.gate.untrained_floor"] == f"FAILED: {FLOOR.detail}"
+    assert run.data.metrics["gate.point_in_time"] == 0.0
+    assert "gate.untrained_floor" not in run.data.metrics
+    version = client.get_model_version("mktgen-ranking", logged["personal_frequency"].versions["ranking"])
+    assert version.tags["mktgen.gates"] == "passed"
+    files = {
+        name: Path(client.download_artifacts(run.info.run_id, name, str(tmp_path))).read_text()
+        for name in ("gates.json", "model_card.md")
+    }
+    assert [Gate.model_validate(body) for body in json.loads(files["gates.json"])] == [HONEST, FLOOR]
+    assert "failed: untrained_floor. A model that failed one can't become champion." in files["model_card.md"]
+    assert "| untrained_floor | FAILED | the untrained line itself / not served |" in files["model_card.md"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -258,6 +283,29 @@ def _at(run: ModelRun, partition: date) -> ModelRun:
 def test_promoting_what_is_not_registered_is_refused(connection: Tracking, logged: dict[str, Logged]) -> None:
     with pytest.raises(TrackingRefused, match="log the models first"):
         connection.promote(promotion(DAY + timedelta(days=70), "personal_frequency"), "run-1")
+
+
+def test_a_champion_that_is_kept_stays_the_version_that_it_was(
+    connection: Tracking, client: mlflow.MlflowClient, runs: dict[str, ModelRun]
+) -> None:
+    earlier, day = DAY + timedelta(days=84), DAY + timedelta(days=91)
+    versions = {}
+    for at in (earlier, day):
+        for kind in ("personal_frequency", "matrix_factorisation", "logistic_regression"):
+            versions[at, kind] = connection.log_model_run(_at(runs[kind], at)).versions
+    connection.promote(promotion(earlier, "personal_frequency"), "run-1")
+    before = aliases(client, "mktgen-customer")
+    assert before["champion"] == versions[earlier, "personal_frequency"]["customer"]
+    decision = promotion(day, "personal_frequency")
+    kept = decision.customer.model_copy(update={"kept_from": earlier})
+    moves = connection.promote(decision.model_copy(update={"customer": kept}), "run-1")
+    assert [move.moved for move in moves] == [True, True]
+    after = aliases(client, "mktgen-customer")
+    assert after == before | {"challenger": versions[day, "logistic_regression"]["customer"]}
+    assert aliases(client, "mktgen-ranking")["champion"] == versions[day, "personal_frequency"]["ranking"]
+    lost = decision.customer.model_copy(update={"kept_from": DAY - timedelta(days=700)})
+    with pytest.raises(TrackingRefused, match="no version of personal_frequency for 2015-08-02"):
+        connection.promote(decision.model_copy(update={"customer": lost}), "run-1")
 
 
 def test_links_lead_to_pages_of_this_server(connection: Tracking, logged: dict[str, Logged]) -> None:
