@@ -36,11 +36,11 @@ def active_customers(features: pl.DataFrame, settings: FeatureSettings) -> list[
 # -- score --------------------------------------------------------------------------------------------------------------
 def score_reads(day: date, platform: Platform) -> list[Read]:
     training = training_day(day, platform)
-    of_training = [Read(name, (training,), True, name_of_step) for name, name_of_step in _TRAINED]
+    of_training = [Read(name, (training,), True, name_of_step) for name, name_of_step in TRAINED]
     return [*of_training, *today(SCORING, day, "extract_features")]
 
 
-_TRAINED: Final = (("promotion", "promote"), ("models", "train"), ("model_set", "validate"))
+TRAINED: Final = (("promotion", "promote"), ("models", "train"), ("model_set", "validate"))
 
 
 def score(run: Run) -> Outcome:
@@ -85,7 +85,7 @@ def segment(run: Run) -> Outcome:
 
 def recommend_reads(day: date, platform: Platform) -> list[Read]:
     state = ("item_features", "customer_categories", "sequences")
-    return [*today(("item_scores",), day, "score"), *today(state, day, "extract_features"), _catalogue(platform)]
+    return [*today(("item_scores",), day, "score"), *today(state, day, "extract_features"), catalogue(platform)]
 
 
 def recommend(run: Run) -> Outcome:
@@ -97,7 +97,7 @@ def recommend(run: Run) -> Outcome:
     return Outcome(tables={"recommendations": chosen}, notes=[f"{chosen.height} recommendations, {new} of new items"])
 
 
-def _catalogue(platform: Platform) -> Read:
+def catalogue(platform: Platform) -> Read:
     return Read("items", (platform.source.first_day,), True, "reference")
 
 
@@ -105,13 +105,13 @@ def _catalogue(platform: Platform) -> Read:
 def allocate_reads(day: date, platform: Platform) -> list[Read]:
     training = training_day(day, platform)
     return [
-        *(Read(name, (training,), True, step) for name, step in _TRAINED),
+        *(Read(name, (training,), True, step) for name, step in TRAINED),
         *today(("customer_features",), day, "extract_features"),
         _affinity_lines(day, platform),
         *today(("item_scores", "customer_scores"), day, "score"),
         *today(("customer_segments",), day, "segment"),
         *today(("recommendations",), day, "recommend"),
-        _catalogue(platform),
+        catalogue(platform),
         *campaign_reads(day, platform),
         recent_sends(day, platform),
     ]
@@ -178,7 +178,8 @@ def brief_reads(day: date, platform: Platform) -> list[Read]:
         *today(("decisions", "offer_scores", "allocation"), day, "allocate"),
         *today(("recommendations",), day, "recommend"),
         *today(("segments",), day, "segment"),
-        _catalogue(platform),
+        *today(("reasons",), day, "explain"),
+        catalogue(platform),
         *(read for read in campaign_reads(day, platform) if read.artefact in ("campaigns", "offers")),
     ]
 
@@ -203,6 +204,7 @@ def write_briefs(run: Run) -> Outcome:
             items=items,
             allocation=plan.allocation,
             copy_examples=examples,
+            reasons=run.table("reasons").filter(pl.col("about") == "item"),
             versions=plan.versions,
             notes=plan.notes,
         ),
@@ -216,7 +218,7 @@ def write_briefs(run: Run) -> Outcome:
 # -- evaluate and publish -----------------------------------------------------------------------------------------------
 def evaluate_reads(day: date, platform: Platform) -> list[Read]:
     training = training_day(day, platform)
-    trained = (*_TRAINED[::2], ("redemption_holdout", "train"))
+    trained = (*TRAINED[::2], ("redemption_holdout", "train"))
     return [
         *(Read(name, (training,), True, step) for name, step in trained),
         *today(("strategy_draft", "messages"), day, "write_briefs"),
