@@ -29,6 +29,7 @@ Refold = Callable[[pl.DataFrame], tuple[pl.DataFrame, pl.DataFrame]]
 
 _BLOCK_LINES: Final = 400_000  # lines of variants folded at once
 _LINE: Final = ["order_id", "item_id"]
+_ROUNDING: Final = 1e-4  # an effect below this share of the score is none: other batches give other last digits
 _Z: Final = 1.959963984540054
 
 
@@ -90,7 +91,8 @@ def named(found: pl.DataFrame, occasions: pl.DataFrame, about: About, count: int
     size = pl.col("effect").abs()
     strongest = pl.col("effect").sort_by([size, "occasion"], descending=[True, False]).first()
     way = pl.lit(1.0) if about == "item" else strongest.sign().over("customer_id", "target")
-    ordered = found.filter((pl.col("effect") * way) > 0).with_columns(size.alias("_size"))
+    telling = (pl.col("effect") * way > 0) & (size > _ROUNDING * pl.col("score").abs())
+    ordered = found.filter(telling).with_columns(size.alias("_size"))
     ordered = ordered.sort(["customer_id", "target", "_size", "occasion"], descending=[False, False, True, False])
     members = {
         (customer, occasion): set(zip(orders, items, strict=True))

@@ -158,3 +158,15 @@ def item_features(events: pl.DataFrame, cut: date) -> pl.DataFrame:
     )
     columns = [pl.col(name).cast(dtype) for name, dtype in contracts.ITEM_FEATURES.columns.items()]
     return contracts.ITEM_FEATURES.check(frame.select(columns).sort("item_id"))
+
+
+def order_lines(events: pl.DataFrame) -> pl.DataFrame:
+    """contracts.ORDER_LINES of merchandise events."""
+    free = {name: pl.lit(0, pl.Int64) for name in ("loyalty_disc_minor", "coupon_disc_minor", "match_disc_minor")}
+    moment = pl.lit(datetime(2018, 1, 1, tzinfo=UTC)).cast(contracts.ORDER_LINES.columns["ingested_at"])
+    lines = events.with_columns(
+        pl.lit("s").alias("store_id"), pl.lit(True).alias("merchandise"), pl.lit(1, pl.Int32).alias("units"),
+        pl.col("net_minor").alias("gross_minor"), pl.col("net_minor").alias("paid_minor"),
+        pl.col("on_promotion").alias("on_display"), pl.lit(False).alias("on_mailer"), moment.alias("ingested_at"), **free,
+    )  # fmt: skip
+    return contracts.ORDER_LINES.check(lines.select(list(contracts.ORDER_LINES.columns)))
