@@ -29,7 +29,7 @@ Refold = Callable[[pl.DataFrame], tuple[pl.DataFrame, pl.DataFrame]]
 
 _BLOCK_LINES: Final = 400_000  # lines of variants folded at once
 _LINE: Final = ["order_id", "item_id"]
-_ROUNDING: Final = 1e-4  # an effect below this share of the score is none: other batches give other last digits
+_TELLING: Final = 0.01  # share of the score below which an effect tells a person nothing
 _Z: Final = 1.959963984540054
 
 
@@ -85,13 +85,14 @@ def effects(model: Model, about: About, scene: Scene, targets: pl.DataFrame, occ
 def named(found: pl.DataFrame, occasions: pl.DataFrame, about: About, count: int) -> pl.DataFrame:
     """Of the rows of `effects` at most `count` per target, the largest effects first, with `position` from 1.
 
-    Occasions named together share no line and point the same way: for an item only what speaks for it is named; for
-    churn what raises the risk, or else lowers it, whichever has the larger single effect.
+    Named is what makes at least a hundredth of the score. Occasions named together share no line and point the same way:
+    for an item only what speaks for it is named; for churn what raises the risk, or else lowers it, whichever has the
+    larger single effect.
     """
     size = pl.col("effect").abs()
     strongest = pl.col("effect").sort_by([size, "occasion"], descending=[True, False]).first()
     way = pl.lit(1.0) if about == "item" else strongest.sign().over("customer_id", "target")
-    telling = (pl.col("effect") * way > 0) & (size > _ROUNDING * pl.col("score").abs())
+    telling = (pl.col("effect") * way > 0) & (size > _TELLING * pl.col("score").abs())
     ordered = found.filter(telling).with_columns(size.alias("_size"))
     ordered = ordered.sort(["customer_id", "target", "_size", "occasion"], descending=[False, False, True, False])
     members = {
@@ -147,32 +148,47 @@ def faithfulness(
 
 def _named_and_others(scene: Scene, about: About, lines: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
     """number, customer_id, side, variant, order_id, item_id: what to take out. `lines`: the named, by number of target."""
-    atom = "order_id" if about == "churn" else "item_id"
-    everything = scene.lines if about == "churn" else scene.lines.filter("merchandise")
-    of_customer = everything.select("customer_id", *_LINE).partition_by("customer_id", as_dict=True, include_key=False)
-    parts = [pl.DataFrame(schema=dict.fromkeys(("number",), pl.UInt32) | dict.fromkeys(_REMOVED, pl.String))]
-    by_target = lines.unique().partition_by("number", "customer_id", as_dict=True, include_key=False)
-    for (number, customer), own in sorted(by_target.items()):
-        rest = of_customer[(customer,)].join(own, on=_LINE, how="anti").sort(_LINE)
-        atoms = rest.group_by(atom, maintain_order=True).len()
-        order = rng.permutation(atoms.height).tolist()
-        wanted = own[atom].n_unique() if about == "churn" else own.height
-        worth = np.ones(atoms.height) if about == "churn" else atoms["len"].to_numpy()[order]
-        place = int(np.searchsorted(np.cumsum(worth), wanted))
-        if place >= atoms.height:
-            continue
-        others = rest.filter(pl.col(atom).is_in(atoms[atom].gather(order[: place + 1]).to_list()))
-        for side, frame in zip(_SIDES, (own, others), strict=True):
-            owner = [pl.lit(number, pl.UInt32).alias("number"), pl.lit(customer).alias("customer_id")]
-            marked = frame.select(*owner, pl.lit(side).alias("side"), *_LINE)
-            parts.append(
-                marked.with_columns(_variant_id(pl.format("{}:{}", "number", "side"))).select("number", *_REMOVED)
-            )
-    return pl.concat(parts)
+    goods = scene.lines if about == "churn" else scene.lines.filter("merchandise")
+    owned = goods.join(lines, on="customer_id", how="semi").group_by("customer_id").agg(pl.struct(_LINE).alias("lines"))
+    known = {customer: [(each["order_id"], each["item_id"]) for each in own] for customer, own in owned.iter_rows()}
+    rows: list[tuple[int, str, str, str, str]] = []
+    for number, customer, orders, items in (
+        lines.group_by("number", "customer_id").agg(*_LINE).sort("number").iter_rows()
+    ):
+        own = set(zip(orders, items, strict=True))
+        others = _as_many(sorted(set(known[customer]) - own), own, about, rng)
+        if others:
+            rows += [
+                (number, customer, side, *line)
+                for side, taken in zip(_SIDES, (own, others), strict=True)
+                for line in taken
+            ]
+    removed = pl.DataFrame(rows, schema={"number": pl.UInt32} | dict.fromkeys(_REMOVED, pl.String), orient="row")
+    return removed.with_columns(_variant_id(pl.format("{}:{}", "number", "side")))
+
+
+def _as_many(
+    rest: list[tuple[str, str]], own: set[tuple[str, str]], about: About, rng: np.random.Generator
+) -> set[tuple[str, str]]:
+    """Lines of `rest` in whole atoms (baskets, or items), drawn until there are as many as of the named; else none."""
+    atom = 0 if about == "churn" else 1
+    by_atom: dict[str, list[tuple[str, str]]] = {}
+    for line in rest:
+        by_atom.setdefault(line[atom], []).append(line)
+    names = list(by_atom)
+    wanted = len({line[atom] for line in own}) if about == "churn" else len(own)
+    taken: list[str] = []
+    worth = 0
+    for place in rng.permutation(len(names)).tolist():
+        if worth >= wanted:
+            break
+        taken.append(names[place])
+        worth += 1 if about == "churn" else len(by_atom[names[place]])
+    return {line for name in taken for line in by_atom[name]} if worth >= wanted else set()
 
 
 _SIDES: Final = ("named", "others")
-_REMOVED: Final = ("customer_id", "side", "variant", *_LINE)
+_REMOVED: Final = ("customer_id", "side", *_LINE)
 
 
 def _summary(about: About, moves: pl.DataFrame) -> Faithfulness:

@@ -73,9 +73,11 @@ def explain_reads(day: date, platform: Platform) -> list[Read]:
 def explain(run: Run) -> Outcome:
     """Reasons for the items that contacted customers are shown, and for the churn warnings."""
     promotion = run.document("promotion", Promotion)
-    ranker, predictor = (_champion(run, task.champion) for task in (promotion.ranking, promotion.customer))
-    items, item_check = _explain_items(run, ranker)
-    warned, churn_check = _explain_churn(run, predictor)
+    champions = {kind: _champion(run, kind) for kind in {promotion.ranking.champion, promotion.customer.champion}}
+    ranker, predictor = champions[promotion.ranking.champion], champions[promotion.customer.champion]
+    lines = run.table("order_lines")
+    items, item_check = _explain_items(run, ranker, lines)
+    warned, churn_check = _explain_churn(run, predictor, lines)
     table = REASONS.check(pl.concat([items, warned])).sort(REASONS.key)
     check = ReasonsCheck(partition=run.day, checks=[item_check, churn_check])
     notes = [
@@ -91,18 +93,18 @@ def _champion(run: Run, kind: str) -> Model:
     return load_model(run, directories[kind], kind)
 
 
-def _scene(run: Run, customers: pl.DataFrame) -> reasons.Scene:
+def _scene(run: Run, lines: pl.DataFrame, customers: pl.DataFrame) -> reasons.Scene:
     cut, settings = run.day + timedelta(days=1), run.settings
 
-    def refold(lines: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-        state = features.fold_customers(features.empty_state(), lines, run.day, settings.features)
+    def refold(left: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        state = features.fold_customers(features.empty_state(), left, run.day, settings.features)
         return state.sequences, features.customer_features(state, cut)
 
-    lines = run.table("order_lines").join(customers.select("customer_id").unique(), on="customer_id", how="semi")
-    return reasons.Scene(cut, lines, run.table("item_features"), refold, settings.models.top_k)
+    own = lines.join(customers.select("customer_id").unique(), on="customer_id", how="semi")
+    return reasons.Scene(cut, own, run.table("item_features"), refold, settings.models.top_k)
 
 
-def _explain_items(run: Run, ranker: Model) -> tuple[pl.DataFrame, Faithfulness]:
+def _explain_items(run: Run, ranker: Model, lines: pl.DataFrame) -> tuple[pl.DataFrame, Faithfulness]:
     settings = run.settings.foresight
     contacted = run.table("decisions").filter(pl.col("item_ids").list.len() > 0)
     contacted = contacted.sort(["expected_value_minor", "customer_id"], descending=[True, False])
@@ -113,7 +115,7 @@ def _explain_items(run: Run, ranker: Model) -> tuple[pl.DataFrame, Faithfulness]
         "item_ids", empty_as_null=True
     )
     top = top.rename({"item_ids": "item_id"}).join(goods, on="item_id").select("customer_id", "item_id", "category")
-    scene = _scene(run, contacted)
+    scene = _scene(run, lines, contacted)
     groups = occasions.item_occasions(scene.lines, top, settings.recent_baskets)
     found = reasons.effects(ranker, "item", scene, top, groups)
     given = run.table("item_scores").rename({"item_id": "target", "score": "given"})
@@ -127,11 +129,11 @@ def _explain_items(run: Run, ranker: Model) -> tuple[pl.DataFrame, Faithfulness]
     return table, reasons.faithfulness(ranker, "item", scene, named, groups, *check)
 
 
-def _explain_churn(run: Run, predictor: Model) -> tuple[pl.DataFrame, Faithfulness]:
+def _explain_churn(run: Run, predictor: Model, lines: pl.DataFrame) -> tuple[pl.DataFrame, Faithfulness]:
     settings = run.settings.foresight
     warned = run.table("churn_warnings").sort("customer_id")
     targets = warned.select("customer_id", pl.lit(None, pl.String).alias("item_id"))
-    scene = _scene(run, warned)
+    scene = _scene(run, lines, warned)
     groups = occasions.visit_occasions(scene.lines, scene.cut, settings.recent_baskets)
     found = reasons.effects(predictor, "churn", scene, targets, groups)
     given = warned.select("customer_id", pl.col("p_churn_28d").alias("given"))
