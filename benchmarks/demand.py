@@ -36,7 +36,7 @@ def category_days(source: Source, settings: Settings) -> pl.DataFrame:
     raw = source.read_reference()["products"]
     mapping = source.mappings(FIRST, {})["products"]
     items = cleaning.apply(mapping, raw, None, settings.cleaning, settings.source.max_field_chars).good
-    state, promotions = features.empty_state(), None
+    promotions, lines = None, []
     for week in weeks(source, FIRST, LAST):
         for day, tables in week:
             inputs = cleaning.Inputs(
@@ -44,8 +44,8 @@ def category_days(source: Source, settings: Settings) -> pl.DataFrame:
             )
             clean = cleaning.clean_day(day, inputs, settings.cleaning, settings.source.max_field_chars)
             promotions = clean.tables.get("context_promotions", promotions)
-            state = features.fold(state, clean.tables["order_lines"], day, settings.features)
-    return state.category_days
+            lines.append(clean.tables["order_lines"])
+    return features.fold(features.empty_state(), pl.concat(lines), LAST, settings.features).category_days
 
 
 def judged(sold: pl.DataFrame, source: Source, settings: Settings, first: date, last: date) -> pl.DataFrame:

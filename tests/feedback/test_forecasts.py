@@ -6,7 +6,7 @@ from datetime import date
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mktgen.contracts import CATEGORY_DAYS, CHURN_WARNINGS, CUSTOMER_DAYS, DEMAND_FORECAST
@@ -41,6 +41,7 @@ def test_a_forecast_is_held_against_the_days_after_it() -> None:
     assert not [name for name in metrics if name.startswith("demand_28d")]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 90), st.sampled_from([7, 28]))
 def test_only_forecasts_whose_days_are_over_count_and_old_ones_no_more(age: int, horizon: int) -> None:
     came = sold([("a", offset, 1) for offset in range(90)])
