@@ -3,9 +3,10 @@
 Starts by itself when `marketing_loop` publishes a day; the run has that day's partition key. It cannot be backfilled:
 backfill `marketing_loop`, and this follows, day by day.
 
-Collects the day's purchases and redemptions, joins them to earlier decisions and to what was really sent, measures with
-maturity windows and looks for drift. `request_retraining` stores its answer and the reasons; `announce_retraining` is
-skipped unless the answer was yes, and then starts `marketing_retraining`.
+Collects the day's purchases and redemptions, joins them to earlier decisions and to what was really sent, holds demand
+forecasts and churn warnings against what came, measures with maturity windows and looks for drift. `request_retraining`
+stores its answer and the reasons; `announce_retraining` is skipped unless the answer was yes, and then starts
+`marketing_retraining`.
 """
 
 from airflow.sdk import DAG, IdentityMapper, PartitionedAssetTimetable
@@ -23,6 +24,7 @@ with DAG(
     (
         step("collect_outcomes")
         >> step("attribute")
+        >> step("judge_forecasts")
         >> step("measure")
         >> step("detect_drift")
         >> step("request_retraining")

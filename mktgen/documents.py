@@ -104,11 +104,60 @@ class Promotion(Document):
     customer: TaskPromotion
 
 
+# -- what is to come ----------------------------------------------------------------------------------------------------
+class DemandChoice(Document):
+    """How units of one horizon are forecast. `wape`: of each way, on past weeks. `advantage`: WAPE of the naive less that
+    of the best other way; None: too little history."""
+
+    horizon_days: int
+    method: str
+    reason: str
+    origins: int
+    wape: dict[str, float]
+    advantage: Interval | None
+
+
+class DemandReport(Document):
+    partition: date
+    choices: list[DemandChoice]
+    uncounted_lines: int  # merchandise lines left out: their units are not plausible pieces
+
+
+class Faithfulness(Document):
+    """How much more a score moves without the events that reasons name than without as many others of the same customer.
+
+    `named`, `others`: mean absolute change of the score; `difference` is their mean difference with customers as units.
+    """
+
+    about: Literal["item", "churn"]
+    targets: int
+    customers: int
+    named: float
+    others: float
+    difference: Interval | None  # None: nothing to compare
+    larger_share: float  # share of targets that the named events move more
+    passed: bool | None
+
+
+class ReasonsCheck(Document):
+    partition: date
+    checks: list[Faithfulness]
+
+
 # -- strategy -----------------------------------------------------------------------------------------------------------
 class OfferLine(Document):
     offer_id: str
     label: str
     customers: int
+
+
+class WhyExample(Document):
+    """One item that one contacted customer is shown, and why; all of them are in the artefact `reasons`."""
+
+    customer_id: str
+    item_id: str
+    item: str
+    reasons: list[str]
 
 
 class Campaign(Document):
@@ -130,6 +179,7 @@ class Campaign(Document):
     holdout_customers: int
     reasons: list[str]
     copy_example: dict[str, str]
+    why_examples: list[WhyExample] = []
 
 
 class Allocation(Document):

@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from typing import Final
 
 from mktgen.errors import PermanentError
-from mktgen.steps import acting, data, deciding, tracked, training, validation
+from mktgen.steps import acting, data, deciding, foreseeing, tracked, training, validation
 from mktgen.steps.runner import Platform, Recompute, Step, StepResult, execute
 from mktgen.store import parallel
 
@@ -57,10 +57,17 @@ _TABLE: Final = (
          validation.promote, validation.promote_reads,
          ("promotion",), ("steps.validation", "evaluation"), ("models",),
          at=training.training_day, after=tracked.move_aliases),
+    # -- what is to come --------------------------------------------------------------------------------------------------
+    Step("forecast_demand", "loop", "units by category for the next 7 and 28 days, with intervals",
+         foreseeing.forecast_demand, foreseeing.demand_reads,
+         ("demand_forecast", "demand_report"), ("steps.foreseeing", "foresight", "sources"), ("foresight", "source")),
     # -- strategy -----------------------------------------------------------------------------------------------------
     Step("score", "loop", "purchase, churn, items and a vector for every active customer",
          deciding.score, deciding.score_reads,
          ("customer_scores", "item_scores"), ("steps.deciding", "models"), ("models", "features")),
+    Step("warn_churn", "loop", "customers at risk, what is at stake, and their own rhythm in words",
+         foreseeing.warn_churn, foreseeing.churn_reads,
+         ("churn_warnings",), ("steps.foreseeing", "foresight"), ("foresight",)),
     Step("segment", "loop", "customer classes, named in words",
          deciding.segment, deciding.segment_reads,
          ("segments", "customer_segments"), ("steps.deciding", "strategy"), ("strategy", "features")),
@@ -70,6 +77,10 @@ _TABLE: Final = (
     Step("allocate", "loop", "offers under a budget and contact caps; a decision with its propensity for everyone",
          deciding.allocate, deciding.allocate_reads,
          ("offer_scores", "decisions", "allocation"), ("steps.deciding", "strategy"), ("strategy", "features")),
+    Step("explain", "loop", "past events behind each recommendation and churn warning, and a test of these reasons",
+         foreseeing.explain, foreseeing.explain_reads,
+         ("reasons", "reasons_check"), ("steps.foreseeing", "foresight", "models", "features"),
+         ("foresight", "models", "features")),
     Step("write_briefs", "loop", "messages, and the strategy as a document",
          deciding.write_briefs, deciding.brief_reads,
          ("messages", "strategy_draft"), ("steps.deciding", "strategy", "copywriting", "sources"), ("strategy",)),
@@ -91,6 +102,9 @@ _TABLE: Final = (
     Step("attribute", "feedback", "outcomes joined to decisions, and to what was really sent",
          acting.attribute, acting.attribute_reads,
          ("attributions",), ("steps.acting", "feedback"), ("feedback",)),
+    Step("judge_forecasts", "feedback", "demand forecasts and churn warnings whose days are over, against what came",
+         foreseeing.judge_forecasts, foreseeing.judge_reads,
+         ("demand_outcomes", "churn_outcomes"), ("steps.foreseeing", "feedback")),
     Step("measure", "feedback", "rates with intervals, matured and open apart; what can't be known is refused by name",
          acting.measure, acting.measure_reads,
          ("feedback_report",), ("steps.acting", "feedback", "sources"), ("feedback",)),

@@ -19,6 +19,7 @@ from mktgen.contracts.canonical import (
     RESPONSES,
 )
 from mktgen.contracts.features import (
+    CATEGORY_DAYS,
     CUSTOMER_CATEGORIES,
     CUSTOMER_DAYS,
     CUSTOMER_FEATURES,
@@ -27,6 +28,13 @@ from mktgen.contracts.features import (
     ITEM_FEATURES,
     ITEM_STATE,
     SEQUENCES,
+)
+from mktgen.contracts.foresight import (
+    CHURN_OUTCOMES,
+    CHURN_WARNINGS,
+    DEMAND_FORECAST,
+    DEMAND_OUTCOMES,
+    REASONS,
 )
 from mktgen.contracts.models import (
     CUSTOMER_SCORES,
@@ -53,6 +61,9 @@ from mktgen.contracts.strategy import (
 __all__ = [
     "ATTRIBUTIONS",
     "CAMPAIGNS",
+    "CATEGORY_DAYS",
+    "CHURN_OUTCOMES",
+    "CHURN_WARNINGS",
     "CONTEXT_PROMOTIONS",
     "CUSTOMERS",
     "CUSTOMER_CATEGORIES",
@@ -62,6 +73,8 @@ __all__ = [
     "CUSTOMER_SEGMENTS",
     "CUSTOMER_STATE",
     "DECISIONS",
+    "DEMAND_FORECAST",
+    "DEMAND_OUTCOMES",
     "DRIFT",
     "EXPOSURES",
     "ITEMS",
@@ -78,6 +91,7 @@ __all__ = [
     "QUARANTINE",
     "RANKING_METRICS",
     "RAW",
+    "REASONS",
     "RECOMMENDATIONS",
     "REDEMPTION_HOLDOUT",
     "REFERENCE_QUARANTINE",

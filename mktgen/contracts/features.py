@@ -69,6 +69,17 @@ ITEM_DAYS = table(
     },
     key=["item_id", "business_date"],
 )
+CATEGORY_DAYS = table(
+    "category_days",  # what is sold, by category and day; a day without a row of any category is a closed one
+    {
+        "category": pl.String,
+        "business_date": pl.Date,
+        "units": pl.Int64,  # pieces of merchandise
+        "lines": pl.Int64,  # lines whose units are known
+        "uncounted_lines": pl.Int64,  # merchandise lines whose units are not plausible pieces (see ORDER_LINES.units)
+    },
+    key=["category", "business_date"],
+)
 ITEM_STATE = table(
     "item_state",
     {

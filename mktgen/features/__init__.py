@@ -2,7 +2,7 @@
 
 from mktgen.features.customer import customer_features
 from mktgen.features.item import item_features
-from mktgen.features.state import State, empty_state, fold, history_events
+from mktgen.features.state import State, empty_state, fold, fold_customers, history_events
 from mktgen.features.training import training_examples
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "customer_features",
     "empty_state",
     "fold",
+    "fold_customers",
     "history_events",
     "item_features",
     "training_examples",

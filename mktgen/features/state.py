@@ -5,13 +5,14 @@ Only integers and dates are kept, so sums don't depend on order: fold(fold(s, a)
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import date, timedelta
 from typing import Final
 
 import polars as pl
 
 from mktgen.contracts import (
+    CATEGORY_DAYS,
     CUSTOMER_CATEGORIES,
     CUSTOMER_DAYS,
     CUSTOMER_STATE,
@@ -38,6 +39,7 @@ class State:
     customer_categories: pl.DataFrame
     item_state: pl.DataFrame
     item_days: pl.DataFrame
+    category_days: pl.DataFrame
     sequences: pl.DataFrame
 
     def tables(self) -> dict[str, pl.DataFrame]:
@@ -50,17 +52,28 @@ def empty_state() -> State:
 
 def fold(state: State, lines: pl.DataFrame, last_day: date, settings: FeatureSettings) -> State:
     """The state after `lines` (contracts.ORDER_LINES, all later than the state, up to `last_day`)."""
-    days = _customer_days(lines)
     goods = lines.filter("merchandise")
     item_days = _item_days(goods)
-    since = last_day - timedelta(days=settings.window_days - 1)
     items_since = last_day - timedelta(days=settings.item_window_days - 1)
-    return State(
+    demand_since = last_day - timedelta(days=settings.demand_days - 1)
+    return replace(
+        fold_customers(state, lines, last_day, settings),
+        item_state=_fold_items(state.item_state, goods, item_days),
+        item_days=_window(state.item_days, item_days, items_since, ITEM_DAYS.key),
+        category_days=_window(state.category_days, _category_days(goods), demand_since, CATEGORY_DAYS.key),
+    )
+
+
+def fold_customers(state: State, lines: pl.DataFrame, last_day: date, settings: FeatureSettings) -> State:
+    """`fold` of what is known of customers; the tables of items and categories stay as they are in `state`."""
+    days = _customer_days(lines)
+    goods = lines.filter("merchandise")
+    since = last_day - timedelta(days=settings.window_days - 1)
+    return replace(
+        state,
         customer_state=CUSTOMER_STATE.check(_fold_customers(state.customer_state, days)),
         customer_days=_window(state.customer_days, days, since, CUSTOMER_DAYS.key),
         customer_categories=_fold_categories(state.customer_categories, goods),
-        item_state=_fold_items(state.item_state, goods, item_days),
-        item_days=_window(state.item_days, item_days, items_since, ITEM_DAYS.key),
         sequences=_fold_sequences(state.sequences, history_events(goods), settings.sequence_events),
     )
 
@@ -137,6 +150,16 @@ def _item_days(goods: pl.DataFrame) -> pl.DataFrame:
         promo_lines=_PROMOTED.sum().cast(pl.Int64),
     )
     return ITEM_DAYS.check(days).sort(ITEM_DAYS.key)
+
+
+def _category_days(goods: pl.DataFrame) -> pl.DataFrame:
+    counted = pl.col("units").is_not_null()
+    days = goods.group_by("category", "business_date").agg(
+        units=pl.col("units").sum().cast(pl.Int64),
+        lines=counted.sum().cast(pl.Int64),
+        uncounted_lines=(~counted).sum().cast(pl.Int64),
+    )
+    return CATEGORY_DAYS.check(days).sort(CATEGORY_DAYS.key)
 
 
 def _fold_items(state: pl.DataFrame, goods: pl.DataFrame, days: pl.DataFrame) -> pl.DataFrame:

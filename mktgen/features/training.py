@@ -13,6 +13,7 @@ from mktgen.settings import FeatureSettings
 
 LABEL_DAYS = (7, 28)
 LABELS = tuple(f"purchased_{days}d" for days in LABEL_DAYS)
+SPEND = "spend_28d_minor"  # a label too, of an amount
 
 
 def weekly_cuts(end: date, count: int, first_day: date) -> list[date]:

@@ -18,14 +18,18 @@ _CALIBRATION_BINS: Final = 10
 
 
 def measure(
-    attributions: pl.DataFrame, settings: FeedbackSettings, capabilities: Mapping[str, bool], partition: date
+    attributions: pl.DataFrame,
+    settings: FeedbackSettings,
+    capabilities: Mapping[str, bool],
+    partition: date,
+    forecasts: Mapping[str, float] | None = None,
 ) -> FeedbackReport:
     """Metrics of contracts.ATTRIBUTIONS as of `partition`. A metric that can't be had is absent, and refused by name.
 
     capabilities: of the source; `has_live_customers` True says that its customers can have received what we sent. It is
     False where it is not given: a replayed history can't answer, and its redemptions are no response to us.
     Rates come with `_low` and `_high` (95%, clustered by customer). Only matured rows make a rate; mailings whose
-    window is open are counted and rated apart, under `_open`.
+    window is open are counted and rated apart, under `_open`. forecasts: figures of forecasts.py, reported beside.
     """
     live = capabilities.get(LIVE, False)
     decisions = attributions.filter(pl.col("kind") == "decision")
@@ -45,6 +49,7 @@ def measure(
     if live:
         metrics |= _calibration(sent.filter(pl.col("matured") & pl.col("predicted").is_not_null()))
         metrics |= _holdout_difference(decisions.filter(pl.col("matured")))
+    metrics |= forecasts or {}
     return FeedbackReport(
         partition=partition,
         metrics=dict(sorted(metrics.items())),

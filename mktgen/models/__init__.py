@@ -7,7 +7,7 @@ import pkgutil
 
 from mktgen.models.base import Model
 
-_NOT_KINDS = frozenset({"base", "serving"})
+_NOT_KINDS = frozenset({"base", "reasons", "serving"})
 
 
 def kinds() -> list[str]:

@@ -15,7 +15,7 @@ from mktgen.execution.channels import channel_class
 from mktgen.execution.channels.base import Connections
 from mktgen.execution.dispatch import check_allowed, dispatch
 from mktgen.execution.ledger import Ledger
-from mktgen.feedback import attribution, drift, measurement, outcomes, retraining
+from mktgen.feedback import attribution, drift, forecasts, measurement, outcomes, retraining
 from mktgen.steps.data import days_between
 from mktgen.steps.deciding import today
 from mktgen.steps.runner import Outcome, Platform, Read, Run, StepResult
@@ -189,12 +189,14 @@ def attribute(run: Run) -> Outcome:
 
 
 def measure_reads(day: date, platform: Platform) -> list[Read]:
-    return today(("attributions",), day, "attribute")
+    judged = today(("demand_outcomes", "churn_outcomes"), day, "judge_forecasts")
+    return [*today(("attributions",), day, "attribute"), *judged]
 
 
 def measure(run: Run) -> Outcome:
     capabilities = run.platform.source.capabilities.as_dict() | {measurement.LIVE: run.platform.source.live}
-    report = measurement.measure(run.table("attributions"), run.settings.feedback, capabilities, run.day)
+    foresight = forecasts.forecast_metrics(run.table("demand_outcomes"), run.table("churn_outcomes"))
+    report = measurement.measure(run.table("attributions"), run.settings.feedback, capabilities, run.day, foresight)
     notes = [*report.notes, *(f"refused {refusal.metric}: {', '.join(refusal.missing)}" for refusal in report.refused)]
     return Outcome(documents={"feedback_report": report}, notes=notes)
 

@@ -13,7 +13,9 @@ from mktgen.features.state import State
 from mktgen.sources.base import Source
 from mktgen.steps.runner import Outcome, Platform, Read, Run
 
-STATE = ("customer_state", "customer_days", "customer_categories", "item_state", "item_days", "sequences")
+STATE = (
+    "customer_state", "customer_days", "customer_categories", "item_state", "item_days", "category_days", "sequences",
+)  # fmt: skip
 ONBOARD = "the Dag marketing_onboarding (or `python -m mktgen onboard`)"
 
 

@@ -35,13 +35,13 @@ def active_customers(features: pl.DataFrame, settings: FeatureSettings) -> list[
 
 # -- score --------------------------------------------------------------------------------------------------------------
 def score_reads(day: date, platform: Platform) -> list[Read]:
-    return [*_champion_reads(day, platform), *today(SCORING, day, "extract_features")]
+    return [*champion_reads(day, platform), *today(SCORING, day, "extract_features")]
 
 
 _TRAINED: Final = (("promotion", "promote"), ("models", "train"), ("model_set", "validate"))
 
 
-def _champion_reads(day: date, platform: Platform) -> list[Read]:
+def champion_reads(day: date, platform: Platform) -> list[Read]:
     """What was promoted for a day, and the models that serve it: of its training day, or kept from an earlier one."""
     training = training_day(day, platform)
     days = champion_days(training, platform)
@@ -89,7 +89,7 @@ def segment(run: Run) -> Outcome:
 
 def recommend_reads(day: date, platform: Platform) -> list[Read]:
     state = ("item_features", "customer_categories", "sequences")
-    return [*today(("item_scores",), day, "score"), *today(state, day, "extract_features"), _catalogue(platform)]
+    return [*today(("item_scores",), day, "score"), *today(state, day, "extract_features"), catalogue(platform)]
 
 
 def recommend(run: Run) -> Outcome:
@@ -101,7 +101,7 @@ def recommend(run: Run) -> Outcome:
     return Outcome(tables={"recommendations": chosen}, notes=[f"{chosen.height} recommendations, {new} of new items"])
 
 
-def _catalogue(platform: Platform) -> Read:
+def catalogue(platform: Platform) -> Read:
     return Read("items", (platform.source.first_day,), True, "reference")
 
 
@@ -115,7 +115,7 @@ def allocate_reads(day: date, platform: Platform) -> list[Read]:
         *today(("item_scores", "customer_scores"), day, "score"),
         *today(("customer_segments",), day, "segment"),
         *today(("recommendations",), day, "recommend"),
-        _catalogue(platform),
+        catalogue(platform),
         *campaign_reads(day, platform),
         recent_sends(day, platform),
     ]
@@ -182,7 +182,8 @@ def brief_reads(day: date, platform: Platform) -> list[Read]:
         *today(("decisions", "offer_scores", "allocation"), day, "allocate"),
         *today(("recommendations",), day, "recommend"),
         *today(("segments",), day, "segment"),
-        _catalogue(platform),
+        *today(("reasons",), day, "explain"),
+        catalogue(platform),
         *(read for read in campaign_reads(day, platform) if read.artefact in ("campaigns", "offers")),
     ]
 
@@ -207,6 +208,7 @@ def write_briefs(run: Run) -> Outcome:
             items=items,
             allocation=plan.allocation,
             copy_examples=examples,
+            reasons=run.table("reasons").filter(pl.col("about") == "item"),
             versions=plan.versions,
             notes=plan.notes,
         ),
@@ -221,7 +223,7 @@ def write_briefs(run: Run) -> Outcome:
 def evaluate_reads(day: date, platform: Platform) -> list[Read]:
     training = training_day(day, platform)
     return [
-        *(read for read in _champion_reads(day, platform) if read.artefact != "models"),
+        *(read for read in champion_reads(day, platform) if read.artefact != "models"),
         Read("redemption_holdout", (training,), True, "train"),
         *today(("strategy_draft", "messages"), day, "write_briefs"),
         *today(("decisions", "offer_scores"), day, "allocate"),

@@ -22,7 +22,7 @@ from mktgen.contracts import SAMPLE_SCORES
 from mktgen.documents import Gate, ModelEntry, ModelSet, RetrainingRequest, TrainingPlan
 from mktgen.errors import TransientError
 from mktgen.evaluation.leakage import label_leakage
-from mktgen.features.training import LABELS, states_at
+from mktgen.features.training import LABELS, SPEND, states_at
 from mktgen.settings import Settings
 from mktgen.steps.data import ONBOARD, days_between
 from mktgen.steps.runner import Outcome, Platform, Read, Run
@@ -170,7 +170,7 @@ def _write_job(job: Path, run: Run, lines: pl.DataFrame, cut: date) -> Gate:
         "customers": customers,
     }
     (job / "job.json").write_text(json.dumps(body, sort_keys=True))
-    return label_leakage(tables["examples"], LABELS, settings.models.max_feature_auc)
+    return label_leakage(tables["examples"].drop(SPEND), LABELS, settings.models.max_feature_auc)
 
 
 def _run_worker(job: Path, processes: int) -> None:

@@ -13,10 +13,10 @@ import polars as pl
 from mktgen import models
 from mktgen.contracts import VALIDATION_CUSTOMERS, VALIDATION_RANKING
 from mktgen.documents import Gate, ModelEntry, ModelSet, Promotion, TaskPromotion
-from mktgen.evaluation import classification, promotion, ranking, sameness
+from mktgen.evaluation import classification, promotion, ranking, sameness, spend
 from mktgen.evaluation.floor import untrained_floor
 from mktgen.features.training import labels
-from mktgen.models.base import History, Model, Task
+from mktgen.models.base import History, Model
 from mktgen.steps import honesty
 from mktgen.steps.data import days_between
 from mktgen.steps.runner import Outcome, Platform, Read, Run
@@ -40,7 +40,7 @@ class Judgement:
     customers: list[str]
     truth: pl.DataFrame  # customer_id, item_id bought in the 7 days from the cut
     before: pl.DataFrame  # customer_id, item_id bought before it
-    outcomes: pl.DataFrame  # customer_id, purchased_7d, purchased_28d
+    outcomes: pl.DataFrame  # customer_id, purchased_7d, purchased_28d, spend_28d_minor
 
 
 @dataclass
@@ -94,6 +94,8 @@ def _judge(run: Run, entry: ModelEntry, frozen: Judgement, among: honesty.Worlds
         chances = model.probabilities(frozen.history, frozen.customers)
         made.metrics |= classification.customer_task(chances, frozen.outcomes)
         made.chances = chances.join(frozen.outcomes, on="customer_id")
+    if "spend" in model.tasks:
+        made.metrics |= spend.summary(model.spend(frozen.history, frozen.customers), frozen.outcomes)
     validated = sameness.stacked(
         ranked.filter(ours) if ranked is not None else None, chances.filter(ours) if chances is not None else None
     )
@@ -135,7 +137,9 @@ def _frozen(run: Run) -> Judgement:
         customers=active["customer_id"].to_list(),
         truth=goods.filter(week).select("customer_id", "item_id").unique().sort("customer_id", "item_id"),
         before=goods.filter(pl.col("business_date") < cut).select("customer_id", "item_id").unique(),
-        outcomes=after.with_columns(pl.col("purchased_7d", "purchased_28d").fill_null(False)),
+        outcomes=after.with_columns(
+            pl.col("purchased_7d", "purchased_28d").fill_null(False), pl.col("spend_28d_minor").fill_null(0)
+        ),
     )
 
 
@@ -203,7 +207,7 @@ class _Standing(TypedDict):
     seed: int
 
 
-def _standing(run: Run, task: Task, previous: Promotion | None) -> _Standing:
+def _standing(run: Run, task: promotion.Task, previous: Promotion | None) -> _Standing:
     """Where a task stood before this training day, and who is out of it."""
     settings = run.settings.models
     failed = {

@@ -9,12 +9,13 @@ from typing import Final
 
 import polars as pl
 
-from mktgen.documents import Allocation, Campaign, Interval, OfferLine, Strategy
+from mktgen.documents import Allocation, Campaign, Interval, OfferLine, Strategy, WhyExample
 from mktgen.settings import StrategySettings
 from mktgen.strategy.policy import NO_CONTACT
 
 SHOWN_OFFERS: Final = 10
 SHOWN_ITEMS: Final = 10
+SHOWN_REASONS: Final = 3  # items of a campaign whose reasons are shown
 INTERVAL: Final = "sum over contacts of bootstrap bounds of p, widened by 1.96 sd of the count (Poisson-binomial)"
 
 
@@ -30,7 +31,8 @@ class SourceNote:
 class StrategyInputs:
     """Tables by contract (see contracts.py) and texts that the document is made from.
 
-    `copy_examples`: campaign_id -> language -> text. `notes`: of the policy and of the redemption model.
+    `copy_examples`: campaign_id -> language -> text. `notes`: of the policy and of the redemption model. `reasons`:
+    contracts.REASONS about items; None: nothing was explained.
     """
 
     partition: date
@@ -45,6 +47,7 @@ class StrategyInputs:
     copy_examples: dict[str, dict[str, str]]
     versions: dict[str, str]
     notes: list[str] = field(default_factory=list)
+    reasons: pl.DataFrame | None = None
 
 
 def build_strategy(inputs: StrategyInputs, settings: StrategySettings) -> Strategy:
@@ -114,6 +117,7 @@ def _campaign(campaign_id: str, inputs: StrategyInputs, settings: StrategySettin
         holdout_customers=held,
         reasons=_reasons(sent, info, inputs, settings),
         copy_example=inputs.copy_examples.get(campaign_id, {}),
+        why_examples=_why_examples(sent, inputs.reasons, labels),
     )
 
 
@@ -232,6 +236,24 @@ def _reasons(
     return reasons
 
 
+def _why_examples(sent: pl.DataFrame, reasons: pl.DataFrame | None, labels: dict[str, str]) -> list[WhyExample]:
+    """The items of which the events say most, one per customer: what the rhythm is, and what each event adds."""
+    if reasons is None:
+        return []
+    ours = reasons.join(sent.select("decision_id"), on="decision_id", how="semi")
+    strongest = ours.filter(pl.col("position") == 1).sort(
+        ["effect", "customer_id", "item_id"], descending=[True, False, False]
+    )
+    keys = strongest.unique("customer_id", keep="first", maintain_order=True).head(SHOWN_REASONS)
+    examples = []
+    for customer, item in keys.select("customer_id", "item_id").iter_rows():
+        texts = ours.filter((pl.col("customer_id") == customer) & (pl.col("item_id") == item)).sort("position")["text"]
+        examples.append(
+            WhyExample(customer_id=customer, item_id=item, item=labels.get(item, item), reasons=texts.to_list())
+        )
+    return examples
+
+
 def render_markdown(strategy: Strategy) -> str:
     """The strategy in plain Markdown, short enough to read before approving."""
     plan = strategy.allocation
@@ -279,6 +301,7 @@ def _campaign_lines(campaign: Campaign) -> list[str]:
     if campaign.expected_value_minor is not None:
         lines.append(f"- Expected value, assumed and not incremental: {_range(campaign.expected_value_minor, 0.01)}")
     lines += [f"- Why: {reason}" for reason in campaign.reasons]
+    lines += [f"- Why {each.item} for {each.customer_id}: {'; '.join(each.reasons)}" for each in campaign.why_examples]
     lines += [
         f"- Copy ({language}): {' '.join(text.split())}" for language, text in sorted(campaign.copy_example.items())
     ]

@@ -50,14 +50,16 @@ def make_app(login: Any, store: Callable[[], Store] = open_store) -> FastAPI:
 
     @app.get("/strategies/{partition}", response_class=HTMLResponse)
     def strategy(partition: date) -> HTMLResponse:
-        from mktgen_ui.strategies import detailed, interval, money
+        from mktgen_ui.strategies import detailed, foreseen, interval, money, units
 
-        found = detailed(store(), partition)
+        artefacts = store()
+        found = detailed(artefacts, partition)
         if found is None:
             return _page(
                 "error.html", 404, title="No strategy", message=f"No strategy was made for {partition.isoformat()}."
             )
-        return _page("strategy.html", page=found, money=money, interval=interval)
+        ahead = foreseen(artefacts, partition)
+        return _page("strategy.html", page=found, ahead=ahead, money=money, interval=interval, units=units)
 
     @app.exception_handler(MktgenError)
     def failed(request: Request, error: MktgenError) -> HTMLResponse:

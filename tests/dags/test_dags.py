@@ -16,12 +16,13 @@ ROOT = Path(__file__).parents[2]
 
 TASKS = {
     "marketing_loop": [
-        "ingest", "clean", "extract_features", "train_due", "train", "validate", "promote", "score", "segment",
-        "recommend", "allocate", "write_briefs", "evaluate_strategy", "publish",
+        "ingest", "clean", "extract_features", "train_due", "train", "validate", "promote", "forecast_demand",
+        "score", "warn_churn", "segment", "recommend", "allocate", "explain", "write_briefs", "evaluate_strategy", "publish",
     ],
     "marketing_execution": ["is_newest", "approve", "record_approval", "dispatch"],
     "marketing_feedback": [
-        "collect_outcomes", "attribute", "measure", "detect_drift", "request_retraining", "announce_retraining",
+        "collect_outcomes", "attribute", "judge_forecasts", "measure", "detect_drift", "request_retraining",
+        "announce_retraining",
     ],
     "marketing_retraining": ["train_due", "train", "validate", "promote"],
     "marketing_onboarding": ["onboard"],

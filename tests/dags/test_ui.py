@@ -7,8 +7,10 @@ from datetime import date
 from typing import Any
 
 import httpx
+import polars as pl
 import pytest
 
+from mktgen.contracts import CHURN_WARNINGS, DEMAND_FORECAST
 from mktgen.documents import (
     Allocation,
     Approval,
@@ -20,6 +22,7 @@ from mktgen.documents import (
     Refusal,
     Strategy,
     StrategyEvaluation,
+    WhyExample,
 )
 from mktgen.store import ObjectStore, Provenance, Store
 
@@ -42,6 +45,7 @@ def strategy(day: date = DAY, *, stopped: bool = False, name: str = "Coffee for 
         channel="outbox", send_at_local="2017-10-04T10:00", budget_minor=50_000, worst_case_cost_minor=49_900,
         expected_redemptions=Interval(value=12.34, low=10.0, high=15.0), expected_redemption_rate=None,
         expected_value_minor=None, holdout_customers=12, reasons=[HOSTILE], copy_example={"en": HOSTILE},
+        why_examples=[WhyExample(customer_id="c1", item_id="i1", item=HOSTILE, reasons=["bought 6 times", HOSTILE])],
     )  # fmt: skip
     allocation = Allocation(
         budget_minor=50_000, worst_case_cost_minor=49_900, allocated_cost_minor=40_000, value_minor=1.0, bound_minor=1.25,
@@ -166,6 +170,42 @@ def test_the_page_shows_the_strategy_and_escapes_everything(open_app: Any, store
     assert "<script" not in page.text
     assert page.text.count("&lt;script&gt;") >= 8
     assert "default-src 'none'" in page.headers["content-security-policy"]
+
+
+def test_the_page_shows_what_is_to_come_and_escapes_it(open_app: Any, store: Store) -> None:
+    store.write_document("strategy", DAY, strategy(), provenance("r1"))
+    assert "Demand ahead" not in get(open_app, f"/strategies/{DAY}").text
+    bounds = [
+        ("category", HOSTILE, 120.4, 96.0, 149.0),
+        ("category", "CHEESE", 80.0, None, None),
+        ("all", "", 1200.0, 1100.0, 1300.0),
+    ]
+    rows = [
+        (days, level, name, DAY, DAY, days, units, low, high, low, high, units, "blend", 1)
+        for days in (7, 28) for level, name, units, low, high in bounds
+    ]  # fmt: skip
+    forecast = pl.DataFrame(rows, schema=DEMAND_FORECAST.columns, orient="row")
+    store.write_table("demand_forecast", DAY, forecast, provenance("d1"))
+    risk = [
+        (f"c{n}", n, 0.61, 5_000.0 * n, 3_050.0, 24.0, 6.0, f"no visit for 23 days {HOSTILE}", "m")
+        for n in range(1, 13)
+    ]
+    store.write_table(
+        "churn_warnings", DAY, pl.DataFrame(risk, schema=CHURN_WARNINGS.columns, orient="row"), provenance("w1")
+    )
+    page = get(open_app, f"/strategies/{DAY}")
+    assert page.status_code == 200
+    for shown in (
+        "120 (96 to 149)",
+        "1,200 (1,100 to 1,300) in 7 days",
+        "12 are likely",
+        "no visit for 23 days",
+        "61%",
+        "50.00",
+    ):
+        assert shown in page.text
+    assert page.text.count("no visit for") == 10, "the first ten only"
+    assert "<script" not in page.text
 
 
 def test_a_day_without_a_strategy_is_not_found(open_app: Any) -> None:

@@ -134,3 +134,13 @@ def test_label_windows_end_before_the_evaluation() -> None:
 def test_an_empty_day_is_a_state() -> None:
     state = features.fold(features.empty_state(), ORDER_LINES.empty(), FIRST, SETTINGS)
     assert features.customer_features(state, FIRST + timedelta(days=1)).is_empty()
+
+
+def test_units_by_category_leave_out_what_is_no_merchandise_and_count_what_is_unknown() -> None:
+    lines = lines_of([(0, 0, 0, 100, 0, True, False), (0, 1, 3, 100, 0, True, False), (0, 2, 6, 100, 0, True, False),
+                      (0, 3, 0, 100, 0, False, False)])  # fmt: skip
+    lines = lines.with_columns(
+        pl.when(pl.col("item_id") == "i3").then(None).otherwise(pl.lit(5, pl.Int32)).alias("units")
+    )
+    state = features.fold(features.empty_state(), lines, FIRST, SETTINGS)
+    assert state.category_days.rows() == [("k0", FIRST, 10, 2, 1)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from mktgen.contracts import REASONS
 from mktgen.documents import Strategy
 from mktgen.strategy.document import SourceNote, StrategyInputs, build_strategy, render_markdown
 from tests.support.campaign_world import PARTITION
@@ -48,6 +49,33 @@ def test_markdown_says_what_a_person_must_know() -> None:
     for campaign in strategy.campaigns:
         assert campaign.name["en"] in text
         assert campaign.audience["zh"] in text
+
+
+def test_reasons_of_the_strongest_items_are_shown_and_belong_to_the_campaign() -> None:
+    day = make_day()
+    sent = day.decisions.filter(pl.col("offer_id").is_not_null()).sort("decision_id")
+    rows = []
+    for number, row in enumerate(sent.iter_rows(named=True)):
+        for position, text in enumerate(("bought 6 times", f"event {number}")):
+            effect = None if position == 0 else float(number)
+            rows.append(
+                ("item", row["customer_id"], row["item_ids"][0], row["decision_id"], position, "basket", 1, None, None,
+                 effect, effect, effect, False, text, "m")
+            )  # fmt: skip
+    reasons = pl.DataFrame(rows, schema=REASONS.columns, orient="row")
+    inputs = StrategyInputs(
+        PARTITION, SourceNote("test_shop", "made up"), day.decisions, day.scores, day.segments, day.world.campaigns,
+        day.world.offers, day.world.items, day.strategy.allocation, {}, {}, reasons=reasons,
+    )  # fmt: skip
+    strategy = build_strategy(inputs, SETTINGS)
+    text = render_markdown(strategy)
+    for campaign in strategy.campaigns:
+        own = sent.with_row_index("number").filter(pl.col("campaign_id") == campaign.campaign_id)
+        largest = own.sort("number", descending=True).head(3)
+        assert [example.customer_id for example in campaign.why_examples] == largest["customer_id"].to_list()
+        for example, number in zip(campaign.why_examples, largest["number"].to_list(), strict=True):
+            assert example.reasons == ["bought 6 times", f"event {number}"]
+            assert f"Why {example.item} for {example.customer_id}: bought 6 times; event {number}" in text
 
 
 def test_a_day_without_contacts_is_a_document_too() -> None:
