@@ -15,7 +15,7 @@ from mktgen.contracts import VALIDATION_CUSTOMERS, VALIDATION_RANKING
 from mktgen.documents import Gate, ModelEntry, ModelSet, Promotion, TaskPromotion
 from mktgen.evaluation import classification, promotion, ranking, sameness, spend
 from mktgen.evaluation.floor import untrained_floor
-from mktgen.features.training import labels
+from mktgen.features.training import LABELS, SPEND, labels
 from mktgen.models.base import History, Model
 from mktgen.steps import honesty
 from mktgen.steps.data import days_between
@@ -137,9 +137,7 @@ def _frozen(run: Run) -> Judgement:
         customers=active["customer_id"].to_list(),
         truth=goods.filter(week).select("customer_id", "item_id").unique().sort("customer_id", "item_id"),
         before=goods.filter(pl.col("business_date") < cut).select("customer_id", "item_id").unique(),
-        outcomes=after.with_columns(
-            pl.col("purchased_7d", "purchased_28d").fill_null(False), pl.col("spend_28d_minor").fill_null(0)
-        ),
+        outcomes=after.with_columns(pl.col(LABELS).fill_null(False), pl.col(SPEND).fill_null(0)),
     )
 
 
