@@ -5,7 +5,7 @@
 
 Protocol: benchmarks/complete_journey/customers_task.py. Intervals are 95%, by household over all cuts (mailings)
 together; differences are to the task's reference, on the same draws. Each seed of a product model is a row. A kind is
-judged on spend where its probabilities come with a column `spend_28d` (dollars). `--out`: calibration plots, one png per
+judged on spend where it has that task. `--out`: calibration plots, one png per
 task.
 """
 
@@ -121,7 +121,12 @@ def product_rows(
             parts = []
             for cut, model, _ in trained(kind, cuts, seed, retrain, training, settings.models):
                 asked = test.filter(pl.col("cut") == cut)["customer_id"].to_list()
-                parts.append(model.probabilities(history(cut), asked).with_columns(pl.lit(cut).alias("cut")))
+                known = model.probabilities(history(cut), asked)
+                if "spend" in model.tasks:
+                    dollars = (pl.col("spend_28d_minor") / 100).alias("spend_28d")
+                    spend = model.spend(history(cut), asked).select("customer_id", dollars)
+                    known = known.join(spend, on="customer_id", maintain_order="left")
+                parts.append(known.with_columns(pl.lit(cut).alias("cut")))
             keys = ["cut", "customer_id"]
             rows[f"{kind}, seed {seed}"] = test.select(keys).join(pl.concat(parts), on=keys, maintain_order="left")
     return rows
