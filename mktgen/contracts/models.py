@@ -36,7 +36,7 @@ SAMPLE_SCORES = table(
     {
         "kind": pl.String,
         "customer_id": pl.String,
-        "measure": pl.String,  # seen, unseen (a ranking), p_purchase_7d, p_purchase_28d
+        "measure": pl.String,  # seen, unseen (a ranking), p_purchase_7d, p_purchase_28d, spend_28d_minor
         "rank": pl.Int32,  # place within customer and measure; 0 where it is no ranking
         "item_id": pl.String,  # "" where it is no ranking
         "score": pl.Float64,

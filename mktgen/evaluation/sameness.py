@@ -39,16 +39,17 @@ class Finding:
         return f"{self.what}: {self.compared} {self.unit} the same"
 
 
-def stacked(ranking: pl.DataFrame | None, probabilities: pl.DataFrame | None) -> pl.DataFrame:
-    """What a model says of some customers in one frame (SCORES), sorted: Model.rank's and Model.probabilities' frames."""
+def stacked(ranking: pl.DataFrame | None, *answers: pl.DataFrame | None) -> pl.DataFrame:
+    """What a model says of some customers in one frame (SCORES), sorted: Model.rank's frame, and those with one row for
+    each customer (Model.probabilities, Model.spend), whose other columns are the measures."""
     parts = [pl.DataFrame(schema=SCORES)]
     if ranking is not None:
         measure = pl.when("seen").then(pl.lit("seen")).otherwise(pl.lit("unseen"))
         parts.append(ranking.select("customer_id", measure.alias("measure"), "rank", "item_id", "score"))
-    for name in ("p_purchase_7d", "p_purchase_28d") if probabilities is not None else ():
-        assert probabilities is not None
-        constant = (pl.lit(name).alias("measure"), pl.lit(0, pl.Int32).alias("rank"), pl.lit("").alias("item_id"))
-        parts.append(probabilities.select("customer_id", *constant, pl.col(name).alias("score")))
+    for answer in (given for given in answers if given is not None):
+        for name in (column for column in answer.columns if column != "customer_id"):
+            constant = (pl.lit(name).alias("measure"), pl.lit(0, pl.Int32).alias("rank"), pl.lit("").alias("item_id"))
+            parts.append(answer.select("customer_id", *constant, pl.col(name).alias("score")))
     return pl.concat(parts).sort(_PLACE)
 
 

@@ -85,7 +85,7 @@ def validate(run: Run) -> Outcome:
 def _judge(run: Run, entry: ModelEntry, frozen: Judgement, among: honesty.Worlds, in_memory: pl.DataFrame) -> _Judged:
     model, made = load_model(run, entry.kind), _Judged(entry)
     ours = pl.col("customer_id").is_in(among.customers)
-    ranked = chances = None
+    ranked = chances = amounts = None
     if "ranking" in model.tasks:
         ranked = model.rank(frozen.history, frozen.customers, RANK_DEPTH)
         made.ranked = ranking.per_customer(ranked, frozen.truth, frozen.before)
@@ -95,9 +95,10 @@ def _judge(run: Run, entry: ModelEntry, frozen: Judgement, among: honesty.Worlds
         made.metrics |= classification.customer_task(chances, frozen.outcomes)
         made.chances = chances.join(frozen.outcomes, on="customer_id")
     if "spend" in model.tasks:
-        made.metrics |= spend.summary(model.spend(frozen.history, frozen.customers), frozen.outcomes)
+        amounts = model.spend(frozen.history, frozen.customers)
+        made.metrics |= spend.summary(amounts, frozen.outcomes)
     validated = sameness.stacked(
-        ranked.filter(ours) if ranked is not None else None, chances.filter(ours) if chances is not None else None
+        *(said.filter(ours) if said is not None else None for said in (ranked, chances, amounts))
     )
     alone = replace(frozen.history, events=frozen.history.events.filter(ours))
     again = scored(model, alone, among.customers)

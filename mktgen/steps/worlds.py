@@ -81,4 +81,5 @@ def scored(model: Model, history: History, customers: list[str]) -> pl.DataFrame
     return sameness.stacked(
         model.rank(history, customers, RANK_DEPTH) if "ranking" in model.tasks else None,
         model.probabilities(history, customers) if "customer" in model.tasks else None,
+        model.spend(history, customers) if "spend" in model.tasks else None,
     )
