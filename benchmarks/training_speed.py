@@ -101,7 +101,13 @@ def main() -> None:
         sequences = Path(directory) / "sequences.npz"
         _write(data, sequences)
         ours = [sys.executable, "-m", "benchmarks.training_speed", "--worker", "--data", str(arguments.data)]
-        theirs = [str(peer), str(Path(__file__).with_name("training_speed_peer.py")), str(sequences), "--batch", str(batch)]
+        theirs = [
+            str(peer),
+            str(Path(__file__).with_name("training_speed_peer.py")),
+            str(sequences),
+            "--batch",
+            str(batch),
+        ]
         rows = [
             {"name": name, **_run(command, arguments)}
             for _ in range(arguments.rounds)
@@ -144,7 +150,10 @@ def _run(command: list[str], arguments: argparse.Namespace) -> dict[str, float]:
     threads = {"OMP_NUM_THREADS": str(arguments.threads), "MKL_NUM_THREADS": str(arguments.threads)}
     done = subprocess.run(command, env=os.environ | threads, stdout=subprocess.PIPE, text=True, check=True)
     facts: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    print(f"  {facts['tokens'] / facts['wall']:8,.0f} tokens/s  {facts['tokens'] / facts['cpu']:8,.0f} per CPU s", flush=True)
+    print(
+        f"  {facts['tokens'] / facts['wall']:8,.0f} tokens/s  {facts['tokens'] / facts['cpu']:8,.0f} per CPU s",
+        flush=True,
+    )
     return facts
 
 
@@ -195,7 +204,9 @@ def _report(rows: list[dict[str, Any]], batch: int, threads: int) -> str:
         real = own[0]["tokens"] / own[0]["places"]
         lines.append(f"| {name} | {wall:,.0f} | {cpu:,.0f} | {real:.0%} | {max(row['peak_mb'] for row in own):,.0f} |")
     (wall, cpu), (peer_wall, peer_cpu) = speeds.values()
-    lines.append(f"\nratio: {wall / peer_wall:.2f} by the wall clock, {cpu / peer_cpu:.2f} by processor time; goal {GOAL}")
+    lines.append(
+        f"\nratio: {wall / peer_wall:.2f} by the wall clock, {cpu / peer_cpu:.2f} by processor time; goal {GOAL}"
+    )
     return "\n".join(lines)
 
 

@@ -31,7 +31,9 @@ class Clock(Callback):
     def __init__(self) -> None:
         self.tokens, self.places, self.started, self.wall, self.cpu = 0, 0, (0.0, 0.0), 0.0, 0.0
 
-    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Any, module: Any, outputs: Any, batch: dict[str, torch.Tensor], batch_idx: int
+    ) -> None:
         if batch_idx + 1 == WARM:
             self.started = (time.perf_counter(), time.process_time())
         if batch_idx >= WARM:
@@ -60,6 +62,7 @@ def main() -> None:
             Columns.Datetime: pd.Timestamp("2000-01-01") + pd.to_timedelta(np.arange(item.size), unit="s"),
         }
     )
+
     def trainer() -> Trainer:
         return Trainer(
             accelerator="cpu", devices=1, max_epochs=1, limit_train_batches=WARM + arguments.steps, callbacks=[Clock()],

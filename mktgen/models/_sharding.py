@@ -22,7 +22,9 @@ def sharded(network: ModuleT, group: Processes) -> ModuleT:
     from torch.distributed.fsdp import fully_shard
 
     if any(isinstance(module, nn.Embedding) and module.sparse for module in network.modules()):
-        raise PermanentError("a table with gradients of rows (nn.Embedding(sparse=True)) can't be sharded: train replicated")
+        raise PermanentError(
+            "a table with gradients of rows (nn.Embedding(sparse=True)) can't be sharded: train replicated"
+        )
     spread = deepcopy(network)
     mesh = init_device_mesh(group.device.type, (group.size,))
     for module in list(spread.modules()):

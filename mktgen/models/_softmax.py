@@ -112,7 +112,5 @@ class _LogSumExp(torch.autograd.Function):
         return by_query, by_item, by_bias, None, None, None
 
 
-def _catalogue(
-    table: Tensor, bias: Tensor, row: Tensor | None, item: Tensor | None, dtype: torch.dtype
-) -> _Catalogue:
+def _catalogue(table: Tensor, bias: Tensor, row: Tensor | None, item: Tensor | None, dtype: torch.dtype) -> _Catalogue:
     return _Catalogue(table.to(dtype), bias, None if row is None or item is None else (row, item))

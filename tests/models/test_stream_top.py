@@ -19,9 +19,7 @@ from mktgen.models._topk import stream_top
     levels=st.integers(1, 30),
     order=st.sampled_from(["any", "rising", "falling"]),
 )
-def test_best_k_of_all(
-    seed: int, items: int, customers: int, k: int, block: int, levels: int, order: str
-) -> None:
+def test_best_k_of_all(seed: int, items: int, customers: int, k: int, block: int, levels: int, order: str) -> None:
     generator = torch.Generator().manual_seed(seed)
     # Small whole numbers: many ties, and no rounding.
     table = torch.randint(0, levels, (items, 1), generator=generator).float()
