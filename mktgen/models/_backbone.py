@@ -89,13 +89,13 @@ def attend(qk: Tensor, v: Tensor, packing: Packing) -> Tensor:
         assert isinstance(found, Tensor)
         return found
     x = torch.cat([qk, v[:, None].float()], dim=1)
-    parts, at = [], 0
-    for rectangle in packing.rectangles:
-        part: Tensor = _ToRectangle.apply(x[at : at + rectangle.rows], rectangle)  # type: ignore[no-untyped-call]
+    parts = []
+    # Backward of a split is one concatenation; of a slice, a whole array of zeros.
+    for rows, rectangle in zip(x.split([r.rows for r in packing.rectangles]), packing.rectangles, strict=True):
+        part: Tensor = _ToRectangle.apply(rows, rectangle)  # type: ignore[no-untyped-call]
         q, k, u = part.permute(2, 0, 3, 1, 4)
         seen = functional.scaled_dot_product_attention(q, k, u, is_causal=True)
         parts.append(_FromRectangle.apply(seen.transpose(1, 2), rectangle))  # type: ignore[no-untyped-call]
-        at += rectangle.rows
     return torch.cat(parts)
 
 

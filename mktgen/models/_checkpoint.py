@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Final, Self
 
 import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
+
+from mktgen.models._optimiser import Optimiser
+from mktgen.models._sharding import as_sharded, local, whole
 
 WEIGHTS: Final = "weights.safetensors"
 OPTIMISER: Final = "optimiser.safetensors"
@@ -37,34 +41,31 @@ class Progress:
 
 
 def weights_of(network: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().contiguous() for name, value in sorted(network.state_dict().items())}
+    """Whole tensors in this machine's memory; all processes of a sharded training take part."""
+    return {name: whole(value.detach()).cpu().contiguous() for name, value in sorted(network.state_dict().items())}
 
 
 def copy_of(network: nn.Module) -> dict[str, Tensor]:
-    """A copy of the weights on their device: training goes on without changing it."""
+    """A copy of the weights on their device, spread as they are: training goes on without changing it."""
     return {name: value.detach().clone() for name, value in sorted(network.state_dict().items())}
 
 
 def pack(
     network: nn.Module,
-    optimiser: torch.optim.Optimizer,
+    optimiser: Optimiser,
     progress: Progress,
     average: dict[str, Tensor] | None = None,
     best: dict[str, Tensor] | None = None,
 ) -> dict[str, bytes]:
-    moments = {
-        f"{index}.{name}": value.detach().cpu().contiguous()
-        for index, state in sorted(optimiser.state_dict()["state"].items())
-        for name, value in sorted(state.items())
-    }
+    """The same files whether the weights are spread or not, so that a training may go on the other way."""
     files = {
         WEIGHTS: save(weights_of(network)),
-        OPTIMISER: save(moments),
+        OPTIMISER: save(optimiser.state()),
         PROGRESS: json.dumps(asdict(progress), sort_keys=True).encode(),
     }
     for name, tensors in ((AVERAGE, average), (BEST, best)):
         if tensors:
-            files[name] = save({key: value.cpu().contiguous() for key, value in tensors.items()})
+            files[name] = save({key: whole(value).cpu().contiguous() for key, value in tensors.items()})
     return files
 
 
@@ -80,21 +81,24 @@ def read_progress(files: dict[str, bytes], identity: str) -> Progress | None:
 def restore(
     files: dict[str, bytes],
     network: nn.Module,
-    optimiser: torch.optim.Optimizer,
+    optimiser: Optimiser,
     average: dict[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """Put weights, optimiser and averaged weights back as they were, bit for bit; returns the best weights so far."""
-    network.load_state_dict(load(files[WEIGHTS]))
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in load(files[OPTIMISER]).items():
-        index, key = name.split(".", 1)
-        state.setdefault(int(index), {})[key] = value
-    groups = optimiser.state_dict()["param_groups"]
-    optimiser.load_state_dict({"state": state, "param_groups": groups})
+    fill(network.state_dict(), load(files[WEIGHTS]))
+    optimiser.load(load(files[OPTIMISER]))
     if average is not None:
-        for name, value in load(files[AVERAGE]).items():
-            average[name].copy_(value)
+        fill(average, load(files[AVERAGE]))
     return dict(load(files[BEST])) if BEST in files else {}
+
+
+@torch.no_grad()
+def fill(state: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
+    """Whole `values` into the tensors of `state`, which may be spread over processes."""
+    if state.keys() != values.keys():
+        raise ValueError(f"these weights are of another network: {sorted(state.keys() ^ values.keys())[:5]} differ")
+    for name, value in values.items():
+        local(state[name]).copy_(local(as_sharded(value, state[name])))
 
 
 @dataclass(frozen=True)

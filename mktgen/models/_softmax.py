@@ -3,7 +3,8 @@
 log Z_n = log sum_j exp(<query_n, item_j> + b_j), over all items j but those excluded for row n. Where only a sample of the
 items is given, drawn with inclusion probabilities pi_j, b_j - log pi_j in place of b_j makes Z an unbiased estimate of the
 full sum (Horvitz and Thompson, 1952); that is what keeps sampled training honest about its negatives.
-Backward computes the logits again instead of keeping them (compare Hsu et al., "Liger Kernel", 2024).
+Backward computes the logits again instead of keeping them (compare Hsu et al., "Liger Kernel", 2024), except where they
+are few: then their exponentials are kept, and backward is two matrix products.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 _CHUNK: Final = 2**21  # logits held at once: 8 MB in float32, which stay in a processor's cache
+_KEPT: Final = 2**25  # exponentials that may be kept for backward: 64 MB in bfloat16, 128 in float32
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,20 @@ def _chunks(rows: int, items: int, excluded: Tensor | None) -> list[tuple[slice,
     return [(slice(first, min(first + step, rows)), slice(at[i], at[i + 1])) for i, first in enumerate(starts)]
 
 
-def _logits(
-    part: Tensor, table: Tensor, bias: Tensor, row: Tensor | None, item: Tensor | None, rows: slice, own: slice
-) -> Tensor:
-    logits = (part @ table.T).float().add_(bias)
-    if row is not None and item is not None:
-        logits[row[own] - rows.start, item[own]] = -torch.inf
-    return logits
+@dataclass(frozen=True)
+class _Catalogue:
+    """What all chunks share; table in the type of the products."""
+
+    table: Tensor
+    bias: Tensor
+    excluded: tuple[Tensor, Tensor] | None
+
+    def logits(self, part: Tensor, rows: slice, own: slice) -> Tensor:
+        logits = (part @ self.table.T).float().add_(self.bias)
+        if self.excluded is not None:
+            row, item = self.excluded
+            logits.view(-1).index_fill_(0, (row[own] - rows.start) * logits.shape[1] + item[own], -torch.inf)
+        return logits
 
 
 class _LogSumExp(torch.autograd.Function):
@@ -65,28 +74,43 @@ class _LogSumExp(torch.autograd.Function):
         ctx: Any, queries: Tensor, table: Tensor, bias: Tensor, row: Tensor | None, item: Tensor | None,
         dtype: torch.dtype,
     ) -> Tensor:  # fmt: skip
-        low, result = table.to(dtype), queries.new_empty(queries.shape[0], dtype=torch.float32)
+        catalogue = _catalogue(table, bias, row, item, dtype)
+        result = queries.new_empty(queries.shape[0], dtype=torch.float32)
+        tops = torch.empty_like(result)
+        keep = any(ctx.needs_input_grad) and queries.shape[0] * table.shape[0] <= _KEPT
+        kept: list[Tensor] = []
         for rows, own in _chunks(queries.shape[0], table.shape[0], row):
-            logits = _logits(queries[rows].to(dtype), low, bias, row, item, rows, own)
-            top = logits.amax(1, keepdim=True).clamp_(min=torch.finfo(torch.float32).min)
-            result[rows] = logits.sub_(top).exp_().sum(1).log_().add_(top[:, 0])
-        ctx.dtype = dtype
-        ctx.save_for_backward(queries, table, bias, row, item, result)
+            logits = catalogue.logits(queries[rows].to(dtype), rows, own)
+            top = logits.amax(1).clamp_(min=torch.finfo(torch.float32).min)
+            shares = logits.sub_(top[:, None]).exp_()
+            tops[rows], result[rows] = top, shares.sum(1).log_().add_(top)
+            if keep:
+                kept.append(shares.to(dtype))
+        ctx.dtype, ctx.kept = dtype, len(kept)
+        ctx.save_for_backward(queries, table, bias, row, item, result, tops, *kept)
         return result
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        queries, table, bias, row, item, found = ctx.saved_tensors
-        low = table.to(ctx.dtype)
+        queries, table, bias, row, item, found, tops, *kept = ctx.saved_tensors
+        catalogue = _catalogue(table, bias, row, item, ctx.dtype)
         by_query, by_item, by_bias = torch.empty_like(queries), torch.zeros_like(table), torch.zeros_like(bias)
-        finite = found.clamp(min=torch.finfo(torch.float32).min)  # of an empty row every exponential is 0
-        for rows, own in _chunks(queries.shape[0], table.shape[0], row):
-            part = queries[rows].to(ctx.dtype)
-            grad = _logits(part, low, bias, row, item, rows, own).sub_(finite[rows, None]).exp_()
-            grad.mul_(upstream[rows, None])
-            by_bias += grad.sum(0)
-            grad = grad.to(ctx.dtype)
-            by_query[rows] = (grad @ low).to(queries.dtype)
-            by_item += (grad.T @ part).to(table.dtype)
+        # A row's softmax is its exponentials times this; of an empty row every exponential is 0, and so is its softmax.
+        scale = (upstream * (tops - found.clamp(min=torch.finfo(torch.float32).min)).exp_())[:, None]
+        for number, (rows, own) in enumerate(_chunks(queries.shape[0], table.shape[0], row)):
+            part, share = queries[rows].to(ctx.dtype), scale[rows]
+            if ctx.kept:
+                shares = kept[number]
+            else:
+                shares = catalogue.logits(part, rows, own).sub_(tops[rows, None]).exp_().to(ctx.dtype)
+            by_query[rows] = ((shares @ catalogue.table) * share).to(queries.dtype)
+            # One more column for the bias: a product of its own would read all shares once more.
+            product = shares.T @ torch.cat([queries[rows] * share, share], dim=1).to(ctx.dtype)
+            by_item += product[:, :-1]
+            by_bias += product[:, -1]
         return by_query, by_item, by_bias, None, None, None
+
+
+def _catalogue(table: Tensor, bias: Tensor, row: Tensor | None, item: Tensor | None, dtype: torch.dtype) -> _Catalogue:
+    return _Catalogue(table.to(dtype), bias, None if row is None or item is None else (row, item))

@@ -10,18 +10,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from mktgen.models._checkpoint import Envelope, Progress, copy_of, pack, read_progress, restore
+from mktgen.models._checkpoint import Envelope, Progress, copy_of, fill, pack, read_progress, restore
 from mktgen.models._events import Ints
+from mktgen.models._optimiser import Optimiser
 from mktgen.models._processes import Processes, matrix_rate
+from mktgen.models._sharding import local, sharded, whole
 from mktgen.models.base import Checkpoints, Session
 
 _WARM_UP: Final = 0.05  # share of the steps in which the learning rate rises
@@ -70,7 +72,8 @@ class Plan:
 
     parts: weight of each loss. accumulate: micro-batches of a step. average: decay of the exponential mean of the weights
     that is kept in their place at the end, 0 = none. patience: epochs without a better judgement before stopping, 0 = run
-    to the end. precision: of matrix products.
+    to the end. precision: of matrix products. sharding: whether each process holds all weights (DDP) or a part of them and
+    of their moments (FSDP); alone, it makes no difference.
     """
 
     epochs: int
@@ -83,10 +86,15 @@ class Plan:
     average: float = 0.0
     patience: int = 0
     precision: torch.dtype = torch.float32
+    sharding: Literal["replicated", "sharded"] = "replicated"
 
 
 class Trainer(Generic[LessonT]):
-    """One training of one network. judge: higher is better, asked after each epoch of the weights that would be kept."""
+    """One training of one network. judge: higher is better, asked after each epoch of the weights that would be kept.
+
+    `learner` gets the weights to be kept: when judged, and at the end. Where they are spread over processes, what learns
+    is a copy of it (`trained`), and `learner` stays whole, in this machine's memory.
+    """
 
     def __init__(
         self, learner: Learner, course: Course[LessonT], plan: Plan, session: Session, group: Processes,
@@ -94,17 +102,17 @@ class Trainer(Generic[LessonT]):
     ) -> None:  # fmt: skip
         self.learner, self.course, self.plan, self.session, self.group = learner, course, plan, session, group
         self.judge = judge
-        learner.to(group.device)
-        self.optimiser = torch.optim.AdamW(
-            _groups(learner, plan.weight_decay), lr=plan.learning_rate, betas=(0.9, 0.98), fused=True
-        )
+        self.spread = plan.sharding == "sharded" and group.size > 1
+        self.trained: Learner = sharded(learner, group) if self.spread else learner.to(group.device)
+        self.optimiser = Optimiser(self.trained, plan.learning_rate, plan.weight_decay)
         self.steps_per_epoch = len(course.order(0))
-        self.average = copy_of(learner) if plan.average else None
+        self.average = copy_of(self.trained) if plan.average else None
         self.best: dict[str, Tensor] = {}
         self.progress = self._resume()
         self.rate = matrix_rate(group.device, plan.precision)
         # DDP's own order of buckets is fixed after the first step, so sums over processes are the same every time.
-        self.module: nn.Module = DistributedDataParallel(learner) if group.size > 1 else learner
+        replicas = group.size > 1 and not self.spread
+        self.module: nn.Module = DistributedDataParallel(learner) if replicas else self.trained
 
     def _resume(self) -> Progress:
         checkpoints: Checkpoints = self.session.checkpoints
@@ -115,21 +123,27 @@ class Trainer(Generic[LessonT]):
             if content is not None:
                 self._say("the checkpoint is of another training (data, settings or processes differ): starting anew")
             return Progress(self.plan.identity)
-        self.best = restore(Envelope.from_bytes(content).files, self.learner, self.optimiser, self.average)
+        self.best = restore(Envelope.from_bytes(content).files, self.trained, self.optimiser, self.average)
         self._say(f"resuming at epoch {progress.epoch + 1}, step {progress.step}")
         return progress
 
     def run(self) -> Progress:
         """Train to the end. Afterwards every process holds the same weights: the averaged or the best ones, if asked for."""
-        self.learner.train()
+        self.trained.train()
         while self.progress.epoch < self.plan.epochs and not self.progress.stopped:
             self._epoch()
         self.learner.eval()
         if self.best:
-            self.learner.load_state_dict(self.best)
-        elif self.average is not None:
-            self.learner.load_state_dict(self.average)
+            fill(self.learner.state_dict(), self.best)
+        else:
+            self._keep()
         return self.progress
+
+    def _keep(self) -> None:
+        """The averaged weights, or those trained, into `learner`."""
+        if self.average is not None or self.spread:
+            kept = self.trained.state_dict() if self.average is None else self.average
+            fill(self.learner.state_dict(), {name: whole(value) for name, value in kept.items()})
 
     def _epoch(self) -> None:
         progress, order = self.progress, self.course.order(self.progress.epoch)
@@ -176,49 +190,49 @@ class Trainer(Generic[LessonT]):
     def _step(self, lessons: list[LessonT]) -> None:
         progress, plan, device = self.progress, self.plan, self.group.device
         number = progress.epoch * self.steps_per_epoch + progress.step
-        for group in self.optimiser.param_groups:
-            group["lr"] = plan.learning_rate * schedule(number, plan.epochs * self.steps_per_epoch)
         torch.manual_seed(self.session.seed * 1_000_003 + number * 1_009 + self.group.rank)
         names = sorted(plan.parts)
         own = [sum(lesson.counts[name] for lesson in lessons) for name in names]
         counts = self.group.total(torch.tensor(own, dtype=torch.float64, device=device)).tolist()
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.zero_grad()
         sums = torch.zeros(len(names), dtype=torch.float64, device=device)
         work = 0.0
         for at, lesson in enumerate(lessons):
             batch = lesson.to(device)
-            last = at + 1 == len(lessons)
-            wait = (
-                self.module.no_sync()
-                if isinstance(self.module, DistributedDataParallel) and not last
-                else nullcontext()
-            )
-            with wait:
+            with self._together(last=at + 1 == len(lessons)):
                 with torch.autocast(device.type, plan.precision, enabled=plan.precision != torch.float32):
                     losses = self.module(batch)
-                # DDP averages over processes; each loss is a mean over what all of them hold.
+                # DDP and FSDP average over processes; each loss is a mean over what all of them hold.
                 shares = [plan.parts[name] / max(count, 1.0) for name, count in zip(names, counts, strict=True)]
                 total = sum(share * losses[name] for share, name in zip(shares, names, strict=True))
                 (self.group.size * total).backward()
             sums += torch.stack([losses[name].detach().double() for name in names])
             work += self.learner.flops(batch)
-        norm = nn.utils.clip_grad_norm_(self.learner.parameters(), _CLIP)
-        self.optimiser.step()
+        norm = self.optimiser.step(schedule(number, plan.epochs * self.steps_per_epoch), _CLIP)
         if self.average is not None:
-            _follow(self.average, self.learner, min(plan.average, (number + 1) / (number + 10)))
+            _follow(self.average, self.trained, min(plan.average, (number + 1) / (number + 10)))
         facts = [*sums.tolist(), float(sum(lesson.events for lesson in lessons)), work]
         facts = self.group.total(torch.tensor(facts, dtype=torch.float64, device=device)).tolist()
         values = {f"loss.{name}": value for name, value in zip(names, facts, strict=False)}
         values |= {f"count.{name}": count for name, count in zip(names, counts, strict=True)}
-        values |= {"events": facts[-2], "work": facts[-1], "norm": float(norm), "steps": 1.0}
+        values |= {"events": facts[-2], "work": facts[-1], "norm": norm, "steps": 1.0}
         for name, value in values.items():
             progress.sums[name] = progress.sums.get(name, 0.0) + value
+
+    def _together(self, last: bool) -> AbstractContextManager[None]:
+        """Gradients are summed over processes once a step: with its last micro-batch."""
+        if isinstance(self.module, DistributedDataParallel) and not last:
+            waiting: AbstractContextManager[None] = self.module.no_sync()
+            return waiting
+        if self.spread:
+            spread: Any = self.module
+            spread.set_requires_gradient_sync(last)
+        return nullcontext()
 
     def _judge(self, judge: Callable[[], float]) -> None:
         """Early stopping; rank 0's judgement counts for all."""
         kept = copy_of(self.learner)
-        if self.average is not None:
-            self.learner.load_state_dict(self.average)
+        self._keep()
         self.learner.eval()
         own = judge() if self.group.leads else 0.0
         value = float(self.group.total(torch.tensor([own], dtype=torch.float64, device=self.group.device)))
@@ -229,8 +243,8 @@ class Trainer(Generic[LessonT]):
         since = len(progress.curves["judgement"]) - 1 - _last_best(progress.curves["judgement"])
         progress.stopped = bool(self.plan.patience) and since >= self.plan.patience
         self._say(f"epoch {progress.epoch}: judged {value:.4f}, {since} epochs since the best")
-        self.learner.load_state_dict(kept)
-        self.learner.train()
+        fill(self.learner.state_dict(), kept)
+        self.trained.train()
 
     def _close_part(self) -> None:
         """A point of each curve: means since the one before."""
@@ -246,8 +260,11 @@ class Trainer(Generic[LessonT]):
         progress.sums, progress.seconds = {}, 0.0
 
     def _save(self) -> None:
-        if self.group.leads:
-            self.session.checkpoints.save(pack(self.learner, self.optimiser, self.progress, self.average, self.best))
+        # Spread weights are gathered by all processes, whole ones packed by the one that saves them.
+        if self.spread or self.group.leads:
+            files = pack(self.trained, self.optimiser, self.progress, self.average, self.best)
+            if self.group.leads:
+                self.session.checkpoints.save(files)
 
     def _report(self, steps: int) -> None:
         progress, sums = self.progress, self.progress.sums
@@ -278,18 +295,11 @@ def schedule(step: int, steps: int) -> float:
     return 0.05 + 0.475 * (1.0 + math.cos(math.pi * (step - warm) / max(1.0, steps - warm)))
 
 
-def _groups(learner: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay towards 0; biases, norms and single scales don't."""
-    matrices = [p for p in learner.parameters() if p.ndim > 1]
-    others = [p for p in learner.parameters() if p.ndim <= 1]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-
-
 @torch.no_grad()
 def _follow(average: dict[str, Tensor], learner: nn.Module, decay: float) -> None:
     state = learner.state_dict()
     moving = [name for name in average if average[name].is_floating_point()]
-    torch._foreach_lerp_([average[n] for n in moving], [state[n] for n in moving], 1.0 - decay)
+    torch._foreach_lerp_([local(average[n]) for n in moving], [local(state[n]) for n in moving], 1.0 - decay)
 
 
 def _last_best(values: list[float]) -> int:
