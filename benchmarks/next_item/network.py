@@ -110,9 +110,9 @@ class NextItem(Learner):
         nn.init.normal_(self.item.weight, std=recipe.width**-0.5)
 
     def table(self, item: Tensor | None = None) -> Tensor:
-        """[items, width] rows of the catalogue, or of some of it."""
+        """[items, width] rows of the catalogue, or [..., width] of some of it."""
         rows = self.item.weight if item is None else self.item(item)
-        return rows if self.scale is None else functional.normalize(rows, dim=1)
+        return rows if self.scale is None else functional.normalize(rows, dim=-1)
 
     def states(self, item: Tensor, packing: Packing) -> Tensor:
         """[N, width] from [N] items."""
