@@ -4,8 +4,9 @@
     python -m benchmarks.next_item diginetica --data session_diginetica_train.txt.gz --test session_diginetica_test.txt.gz
     ... [--seeds 0,1,2] [--set width=64 --set epochs=2] [--checkpoints DIR] [--json FILE] [--precision float32]
 
-Twice per seed: learned from all but the validation part, which chooses the epoch; then learned anew from both for as many
-epochs. Nothing is chosen on the test part. The lines of others are quoted, not run; the counter is run.
+Twice per seed: learned from all but the validation part, which chooses the epoch and, where the recipe mixes in evidence,
+fits the mixture; then learned anew from both for as many epochs. Nothing is chosen on the test part. The lines of others
+are quoted, not run; the counter is run.
 """
 
 from __future__ import annotations
@@ -25,14 +26,22 @@ import torch
 
 from benchmarks.next_item.checkpoints import DirectoryCheckpoints
 from benchmarks.next_item.counter import counter_answers
-from benchmarks.next_item.data import Questions, Sequences, diginetica, movielens, with_validation
+from benchmarks.next_item.data import Questions, Sequences, diginetica, every, halves, movielens, with_validation
+from benchmarks.next_item.evidence import Evidence
 from benchmarks.next_item.metrics import means
+from benchmarks.next_item.mixture import Mixture, fitted, mixed_answers
 from benchmarks.next_item.network import NextItem, Recipe, SequenceCourse, answers
 from mktgen.models._processes import low_precision_pays, processes, reproducible
 from mktgen.models._trainer import Plan, Trainer
 from mktgen.models.base import Session
 
-RECIPES: Final = {"ml-1m": Recipe(), "diginetica": Recipe(events=50, exclude_seen=False, whole_history=False, epochs=6)}
+RECIPES: Final = {
+    "ml-1m": Recipe(),
+    "diginetica": Recipe(
+        width=64, layers=1, dropout=0.25, events=20, rows=2048, epochs=4, learning_rate=6e-3, average=0.995,
+        whole_history=False, exclude_seen=False, negatives=2048, cosine=12.0, half_life=0.5, evidence=True,
+    ),
+}  # fmt: skip
 PUBLISHED: Final = {
     "ml-1m": {
         "SASRec, 1 negative (antklen/sasrec-bert4rec-recsys23)": {"HR@10": 0.2500, "NDCG@10": 0.1341},
@@ -45,7 +54,9 @@ PUBLISHED: Final = {
     },
 }
 SHOWN: Final = {"ml-1m": ("HR@10", "NDCG@10"), "diginetica": ("HR@20", "MRR@20")}
-_JUDGED: Final = 3  # every third question of the validation part is asked after each epoch, all of them at the end
+_JUDGED: Final = (
+    2_000  # about so many questions of the validation part are asked after each epoch, all of them at the end
+)
 
 
 def main() -> None:
@@ -75,27 +86,47 @@ def main() -> None:
 
 
 def _one_seed(data: Sequences, recipe: Recipe, seed: int, arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    rows, shown = [], SHOWN[arguments.set_name]
-    network, epochs, seconds = _learn(data, recipe, seed, arguments, "selected", judged=True)
-    chosen = means(answers(network, data, data.validation, 20), data.validation.target)
-    rows.append({"name": f"ours, seed {seed}, validation figures", "epoch": epochs, "seconds": seconds, **chosen})
-    figures = means(answers(network, data, data.test, 20), data.test.target)
-    rows.append({"name": f"ours, seed {seed}, validation not learned", "epoch": epochs, "seconds": seconds, **figures})
+    rows: list[dict[str, Any]] = []
+    shown, started = SHOWN[arguments.set_name], time.perf_counter()
+
+    def tell(what: str, network: NextItem, asked: Questions, counted: Evidence | None, **facts: Any) -> None:
+        with reproducible(arguments.threads):
+            if mixture is None or counted is None:
+                found = answers(network, data, asked, 20)
+            else:
+                found = mixed_answers(network, counted, mixture, data, asked, 20)
+        seconds = round(time.perf_counter() - started, 1)
+        name = f"ours, seed {seed}, {what}"
+        rows.append({"name": name, **facts, "seconds": seconds, **means(found, asked.target)})
+        _print(rows[-1], shown)
+
+    network, epochs = _learn(data, recipe, seed, arguments, "selected", judged=True)
+    mixture: Mixture | None = None
+    evidence, shows = None, data.validation
+    if recipe.evidence:
+        tell("network alone, validation not learned", network, data.test, None, epoch=epochs)
+        # The mixture learns from one half of the validation questions' sequences, the other half shows what it is worth.
+        taught, shows = halves(data.validation)
+        evidence = Evidence.of(data)
+        with reproducible(arguments.threads):
+            mixture = fitted(network, evidence, data, taught, seed)
+    tell("validation figures", network, shows, evidence, epoch=epochs)
+    tell("validation not learned", network, data.test, evidence, epoch=epochs)
+    full = with_validation(data)
+    evidence = Evidence.of(full) if recipe.evidence else None
+    if evidence is not None:
+        tell("validation counted, not learned", network, data.test, evidence, epoch=epochs)
     if not arguments.select_only:
         # The learning rate's schedule belongs to the number of epochs that was planned: all of them again.
-        network, _, seconds = _learn(with_validation(data), recipe, seed, arguments, "final", judged=False)
-        figures = means(answers(network, data, data.test, 20), data.test.target)
-        rows.append({"name": f"ours, seed {seed}, validation learned at last", "seconds": seconds, **figures})
-    for row in rows:
-        _print(row, shown)
+        network, _ = _learn(full, recipe, seed, arguments, "final", judged=False)
+        tell("validation learned at last", network, data.test, evidence)
     return rows
 
 
 def _learn(
     data: Sequences, recipe: Recipe, seed: int, arguments: argparse.Namespace, name: str, judged: bool
-) -> tuple[NextItem, int, float]:
-    """The network, the epoch that was kept, and seconds."""
-    started = time.perf_counter()
+) -> tuple[NextItem, int]:
+    """The network, and the epoch that was kept."""
     with processes() as group, reproducible(arguments.threads):
         torch.manual_seed(seed)
         network = NextItem(data.items, recipe)
@@ -109,7 +140,7 @@ def _learn(
             average=recipe.average,
             precision=getattr(torch, arguments.precision),
         )
-        sample = _every(data.validation, _JUDGED)
+        sample = every(data.validation, max(1, data.validation.target.size // _JUDGED))
 
         def judge() -> float:
             return means(answers(network, data, sample, 20), sample.target)[SHOWN[arguments.set_name][1]]
@@ -122,11 +153,7 @@ def _learn(
     kept = int(np.argmax(judgements)) + 1 if judgements else recipe.epochs
     for speed, values in progress.speeds.items():
         print(f"  {speed}: median {statistics.median(values):,.3f}")
-    return network, kept, round(time.perf_counter() - started, 1)
-
-
-def _every(asked: Questions, step: int) -> Questions:
-    return Questions(asked.start[::step], asked.stop[::step], asked.target[::step])
+    return network, kept
 
 
 def _print(row: dict[str, Any], shown: tuple[str, ...]) -> None:

@@ -100,6 +100,19 @@ def with_validation(data: Sequences) -> Sequences:
     return Sequences(**{**data.__dict__, "learn": learn})
 
 
+def every(asked: Questions, step: int) -> Questions:
+    """Every `step`-th question."""
+    return Questions(asked.start[::step], asked.stop[::step], asked.target[::step])
+
+
+def halves(asked: Questions) -> tuple[Questions, Questions]:
+    """Two halves of which no sequence is in both: every other one, in order of time."""
+    odd = np.unique(asked.start, return_inverse=True)[1] % 2 == 1
+    return Questions(asked.start[~odd], asked.stop[~odd], asked.target[~odd]), Questions(
+        asked.start[odd], asked.stop[odd], asked.target[odd]
+    )
+
+
 def _bounds(sizes: Iterable[int]) -> Ints:
     return np.r_[0, np.cumsum(np.fromiter(sizes, dtype=np.int64))]
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from benchmarks.next_item.data import Ints, Questions, Sequences
 from mktgen.models._backbone import Backbone, Size
@@ -24,7 +26,12 @@ _QUESTIONS = 64  # asked at once
 
 @dataclass(frozen=True)
 class Recipe:
-    """events: of a sequence that are seen at once. rows: of a step. drop_items: share of inputs that are blanked."""
+    """events: of a sequence that are seen at once. rows: of a step. drop_items: share of inputs that are blanked.
+
+    negatives: items drawn for a step's partition sum, 0 for all. cosine: the scale with which cosines of states and items
+    begin as logits, 0 for plain products (Gupta et al., "NISER", 2019: lengths grow with popularity). half_life: share of
+    the file in which a sequence's weight halves, 0 for equal weights.
+    """
 
     width: int = 128
     layers: int = 2
@@ -41,6 +48,10 @@ class Recipe:
     exclude_seen: bool = True
     ahead: int = 1
     ahead_decay: float = 0.5
+    negatives: int = 0
+    cosine: float = 0.0
+    half_life: float = 0.0
+    evidence: bool = False
 
     @property
     def size(self) -> Size:
@@ -48,14 +59,29 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class Sample:
+    """item: [C] drawn; log_weight: [C] -log of each one's chance to be drawn."""
+
+    item: Tensor
+    log_weight: Tensor
+
+    def to(self, device: torch.device) -> Sample:
+        return Sample(self.item.to(device), self.log_weight.to(device))
+
+
+@dataclass(frozen=True)
 class Batch:
-    """item: [N] inputs; target_*: [P] what follows, weights sum to 1 per row; excluded: what a row may not be asked for."""
+    """item: [N] inputs; target_*: [P] what follows, weights sum to 1 per row; excluded: what a row may not be asked for.
+
+    sample: items that stand for the catalogue, None for all of it; `excluded` then counts in its columns.
+    """
 
     packing: Packing
     item: Tensor
     target: Pairs
     weight: Tensor
     excluded: Pairs | None
+    sample: Sample | None = None
 
     @property
     def events(self) -> int:
@@ -66,8 +92,9 @@ class Batch:
         return {"next": float(self.events)}
 
     def to(self, device: torch.device) -> Self:
-        moved: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        return type(self)(**{name: value if value is None else value.to(device) for name, value in moved.items()})
+        held: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved: dict[str, Any] = {name: None if value is None else value.to(device) for name, value in held.items()}
+        return type(self)(**moved)
 
 
 class NextItem(Learner):
@@ -79,26 +106,41 @@ class NextItem(Learner):
         self.item = nn.Embedding(items, recipe.width)
         self.bias = nn.Parameter(torch.zeros(items))
         self.backbone = Backbone(recipe.size, timed=False)
+        self.scale = nn.Parameter(torch.tensor(recipe.cosine)) if recipe.cosine else None
         nn.init.normal_(self.item.weight, std=recipe.width**-0.5)
+
+    def table(self, item: Tensor | None = None) -> Tensor:
+        """[items, width] rows of the catalogue, or [..., width] of some of it."""
+        rows = self.item.weight if item is None else self.item(item)
+        return rows if self.scale is None else functional.normalize(rows, dim=-1)
 
     def states(self, item: Tensor, packing: Packing) -> Tensor:
         """[N, width] from [N] items."""
-        x = self.item(item) * math.sqrt(self.recipe.width)
+        x = self.table(item) * math.sqrt(self.recipe.width)
         if self.training and self.recipe.drop_items:
             x = x * (torch.rand(x.shape[0], 1, device=x.device) >= self.recipe.drop_items)
         states: Tensor = self.backbone(x, packing)
-        return states * self.recipe.width**-0.5
+        return (
+            states * self.recipe.width**-0.5
+            if self.scale is None
+            else functional.normalize(states.float(), dim=1) * self.scale
+        )
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         states = self.states(batch.item, batch.packing).float()
-        total = catalogue_logsumexp(states, self.item.weight, self.bias, batch.excluded)
         row, item = batch.target.row, batch.target.item
-        hit = (states[row] * self.item(item)).sum(1) + self.bias[item]
-        return {"next": (batch.weight * (total[row] - hit)).sum()}
+        hit = (states[row] * self.table(item)).sum(1) + self.bias[item]
+        if batch.sample is None:
+            total = catalogue_logsumexp(states, self.table(), self.bias, batch.excluded)[row]
+        else:
+            drawn, offset = batch.sample.item, self.bias[batch.sample.item] + batch.sample.log_weight
+            total = torch.logaddexp(catalogue_logsumexp(states, self.table(drawn), offset, batch.excluded)[row], hit)
+        return {"next": (batch.weight * (total - hit)).sum()}
 
     def flops(self, batch: Batch) -> float:
         per_row = self.recipe.size.flops_per_row(batch.packing.longest / 2)
-        return batch.events * (per_row + 8.0 * self.recipe.width * self.item.weight.shape[0])
+        items = self.item.weight.shape[0] if batch.sample is None else batch.sample.item.shape[0]
+        return batch.events * (per_row + 8.0 * self.recipe.width * items)
 
 
 @dataclass(frozen=True)
@@ -143,7 +185,45 @@ class SequenceCourse:
         excluded = None
         if not self.data.repeats and self.recipe.exclude_seen:
             excluded = seen(self.data, event)
-        return Batch(packing, tensors[0], Pairs(tensors[1], tensors[2]), tensors[3], excluded)
+        sample = None
+        if self.recipe.negatives:
+            sample, excluded = self._sample(item, row, excluded, np.random.Generator(np.random.PCG64([*draw, 2])))
+        return Batch(packing, tensors[0], Pairs(tensors[1], tensors[2]), tensors[3], excluded, sample)
+
+    def _sample(
+        self, target: Ints, row: Ints, excluded: Pairs | None, generator: np.random.Generator
+    ) -> tuple[Sample, Pairs]:
+        """Items that stand for the catalogue, and what each row may not count in it: its target too, which the loss adds."""
+        chance = self.chance
+        drawn = np.flatnonzero(generator.random(chance.size) < chance)
+        place = np.full(chance.size, -1, dtype=np.int64)
+        place[drawn] = np.arange(drawn.size)
+        if excluded is not None:
+            row, target = np.r_[row, excluded.row.numpy()], np.r_[target, excluded.item.numpy()]
+        order = np.argsort(row, kind="stable")
+        row, column = row[order], place[target[order]]
+        out = Pairs(torch.from_numpy(row[column >= 0]), torch.from_numpy(column[column >= 0]))
+        weight = -np.log(chance[drawn]).astype(np.float32)
+        return Sample(torch.from_numpy(drawn), torch.from_numpy(weight)), out
+
+    @cached_property
+    def fade(self) -> NDArray[np.float64]:
+        """[events] weight of each event's sequence, 1 on average over what is learned."""
+        learned = self.data.learn > self.data.first[:-1]
+        if not self.recipe.half_life:
+            return np.ones(self.data.item.size)
+        age = np.arange(learned.size) / max(int(learned.sum()), 1)
+        weight = np.exp2(age / self.recipe.half_life)
+        return np.repeat(weight / weight[learned].mean(), np.diff(self.data.first))
+
+    @cached_property
+    def chance(self) -> NDArray[np.float64]:
+        """[items] of each item to be drawn: half uniform, half by how often it is a target (as the product's own sample)."""
+        data = self.data
+        learned = np.repeat(data.learn > data.first[1:] - 1, np.diff(data.first))
+        count = np.bincount(data.item[learned], minlength=data.items)
+        chance: NDArray[np.float64] = self.recipe.negatives * (0.5 / data.items + 0.5 * count / max(count.sum(), 1))
+        return np.minimum(chance, 1.0)
 
     def _targets(self, event: Ints, stop: Ints) -> tuple[Ints, Ints, NDArray[np.float32]]:
         """(row, item, weight): the next `ahead` items, each weighing `ahead_decay` times the one before it."""
@@ -152,7 +232,7 @@ class SequenceCourse:
         inside = event[row] + 1 + later < stop[row]
         row, later = row[inside], later[inside]
         weight = self.recipe.ahead_decay**later
-        weight = weight / np.bincount(row, weight)[row]
+        weight = weight / np.bincount(row, weight)[row] * self.fade[event[row]]
         return row, self.data.item[event[row] + 1 + later], weight.astype(np.float32)
 
 
@@ -166,21 +246,33 @@ def seen(data: Sequences, event: Ints) -> Pairs:
 
 
 @torch.inference_mode()
-def answers(network: NextItem, data: Sequences, asked: Questions, k: int) -> Ints:
-    """[Q, k] best items, streamed over questions and catalogue."""
-    events = network.recipe.events
-    size = np.minimum(asked.stop - asked.start, events)
+def queries(network: NextItem, data: Sequences, asked: Questions) -> Tensor:
+    """[Q, width] states after each question's events."""
+    size = np.minimum(asked.stop - asked.start, network.recipe.events)
     order = np.argsort(-size, kind="stable")
-    result = np.zeros((asked.target.size, k), dtype=np.int64)
     device = network.bias.device
+    result = torch.zeros(asked.target.size, network.recipe.width, device=device)
     for at in range(0, order.size, _QUESTIONS):
         chosen = order[at : at + _QUESTIONS]
         packing = Packing.of(size[chosen])
         event = np.repeat(asked.stop[chosen] - size[chosen] - packing.first.numpy()[:-1], size[chosen])
         event = event + np.arange(event.size)
         states = network.states(torch.from_numpy(data.item[event]).to(device), packing.to(device))
-        excluded = None if data.repeats else seen(data, asked.stop[chosen] - 1).to(device)
-        queries = states[packing.last.to(device)].float()
-        found = stream_top(queries, network.item.weight, network.bias, excluded, k)[1]
-        result[chosen] = found.cpu().numpy()
+        result[torch.from_numpy(chosen).to(device)] = states[packing.last.to(device)].float()
     return result
+
+
+@torch.inference_mode()
+def ranked(network: NextItem, states: Tensor, excluded: Pairs | None, k: int) -> tuple[Tensor, Tensor]:
+    """Logits and items of each state's best k, [Q, k]."""
+    return stream_top(states, network.table(), network.bias, excluded, k)
+
+
+@torch.inference_mode()
+def answers(network: NextItem, data: Sequences, asked: Questions, k: int) -> Ints:
+    """[Q, k] best items, streamed over questions and catalogue."""
+    states, device, parts = queries(network, data, asked), network.bias.device, []
+    for at in range(0, asked.target.size, _QUESTIONS):
+        excluded = None if data.repeats else seen(data, asked.stop[at : at + _QUESTIONS] - 1).to(device)
+        parts.append(ranked(network, states[at : at + _QUESTIONS], excluded, k)[1].cpu().numpy())
+    return np.concatenate(parts) if parts else np.zeros((0, k), dtype=np.int64)
