@@ -91,7 +91,8 @@ def attend(qk: Tensor, v: Tensor, packing: Packing) -> Tensor:
     x = torch.cat([qk, v[:, None].float()], dim=1)
     parts = []
     # Backward of a split is one concatenation; of a slice, a whole array of zeros.
-    for rows, rectangle in zip(x.split([r.rows for r in packing.rectangles]), packing.rectangles, strict=True):
+    pieces = torch.split(x, [r.rows for r in packing.rectangles])
+    for rows, rectangle in zip(pieces, packing.rectangles, strict=True):
         part: Tensor = _ToRectangle.apply(rows, rectangle)  # type: ignore[no-untyped-call]
         q, k, u = part.permute(2, 0, 3, 1, 4)
         seen = functional.scaled_dot_product_attention(q, k, u, is_causal=True)

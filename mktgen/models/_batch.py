@@ -12,6 +12,7 @@ from torch import Tensor
 from mktgen.models._copying import candidates
 from mktgen.models._events import BEGIN_GAP, WEEKDAYS, EventLog, Floats, Ints
 from mktgen.models._packing import Packing
+from mktgen.models._sampling import CatalogueSampler
 from mktgen.models._softmax import Pairs
 from mktgen.models._states import ACTIVE_DAYS, States, Windows
 
@@ -99,7 +100,7 @@ class Scene:
     popularity: [moments, codes] lines of the 28 days before each of `moments` (day numbers, sorted). features:
     [examples, F] standardised, labels: [examples, 2]. spend: [examples] of 28 days in the model's unit, NaN
     where it isn't known. item_category: [V] tokens. vocabulary_popularity: [moments, V].
-    negatives: columns drawn for a batch, 0 for the whole vocabulary.
+    sampler: draws the columns of a batch; None for the whole vocabulary.
     """
 
     log: EventLog
@@ -113,7 +114,7 @@ class Scene:
     labels: Floats
     spend: Floats
     memory: int
-    negatives: int
+    sampler: CatalogueSampler | None
 
 
 def recent_lines(log: EventLog, moments: Ints) -> Floats:
@@ -258,26 +259,22 @@ def _candidates(scene: Scene, state: Ints, moment: Ints, generator: np.random.Ge
 
 
 def _columns(scene: Scene, hits: Ints, generator: np.random.Generator) -> tuple[Columns, Ints]:
-    """Columns, and each token's place among them (-1: none; so is token 0's).
-
-    A sample takes each item on its own with chance min(1, n q), q half uniform and half by popularity, so that chances
-    are exact and the most popular items are always there.
-    """
+    """Columns, and each token's place among them (-1: none; so is token 0's)."""
     size = scene.item_category.size
-    if scene.negatives and scene.negatives < size:
-        lines = scene.vocabulary_popularity.max(axis=0, initial=0.0).astype(np.float64) + 1e-9
-        chance = np.minimum(1.0, scene.negatives * (0.5 / size + 0.5 * lines / lines.sum()))
-        drawn = generator.random(size) < chance
-        weight = np.where(drawn, -np.log(chance), -np.inf)
-        token = np.union1d(np.flatnonzero(drawn) + 1, hits).astype(np.int64)
+    if scene.sampler is not None:
+        drawn, log_weight = scene.sampler.draw(generator)
+        token = np.union1d(drawn + 1, hits).astype(np.int64)
+        weight = np.full(token.size, -np.inf, dtype=np.float32)
+        weight[np.searchsorted(token, drawn + 1)] = log_weight
     else:
-        weight, token = np.zeros(size), np.arange(1, size + 1, dtype=np.int64)
+        token = np.arange(1, size + 1, dtype=np.int64)
+        weight = np.zeros(size, dtype=np.float32)
     place = np.full(size + 1, -1, dtype=np.int64)
     place[token] = np.arange(token.size)
     columns = Columns(
         token=torch.from_numpy(token),
         category=torch.from_numpy(scene.item_category[token - 1]),
         popularity=torch.from_numpy(scaled(scene.vocabulary_popularity[:, token - 1])),
-        log_weight=torch.from_numpy(weight[token - 1].astype(np.float32)),
+        log_weight=torch.from_numpy(weight),
     )
     return columns, place

@@ -21,6 +21,7 @@ from mktgen.models._events import Floats, Ints, day_number, encode_events
 from mktgen.models._network import Architecture, BehaviourLearner, BehaviourNetwork
 from mktgen.models._normalise import FEATURES, Normalisation
 from mktgen.models._processes import processes, reproducible
+from mktgen.models._sampling import CatalogueSampler
 from mktgen.models._scoring import Scorer
 from mktgen.models._states import batches, training_states, windows
 from mktgen.models._trainer import Plan, Trainer
@@ -202,19 +203,21 @@ def training_scene(
         )
     moments = np.unique(states.cut)
     lines = recent_lines(log, moments)
+    common = by_token(log, lines, vocabulary.size)
+    sampled = 0 < recipe.negatives < vocabulary.size
     return Scene(
         log=log,
         states=states,
         windows=windows(log, states, recipe.events),
         moments=moments,
         popularity=lines,
-        vocabulary_popularity=by_token(log, lines, vocabulary.size),
+        vocabulary_popularity=common,
         item_category=vocabulary.item_category,
         features=normalisation.apply(examples),
         labels=examples.select("purchased_7d", "purchased_28d").to_numpy().astype(np.float32),
         spend=(np.maximum(examples["spend_28d_minor"].to_numpy(), 0) / unit).astype(np.float32),
         memory=recipe.memory_events,
-        negatives=recipe.negatives,
+        sampler=CatalogueSampler.of(common.max(axis=0).astype(np.float64), recipe.negatives) if sampled else None,
     )
 
 

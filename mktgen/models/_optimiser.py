@@ -56,7 +56,8 @@ class Optimiser:
     """One step for all weights of a network. nn.Embedding(sparse=True) is what marks a table of rows; it doesn't decay."""
 
     def __init__(self, network: nn.Module, learning_rate: float, weight_decay: float) -> None:
-        tables = [m.weight for m in network.modules() if isinstance(m, nn.Embedding) and m.sparse]
+        sparse = [m for m in network.modules() if isinstance(m, nn.Embedding) and m.sparse]
+        tables = [table for module in sparse for table in module.parameters()]
         rows = {id(table) for table in tables}
         self.dense = [p for p in network.parameters() if id(p) not in rows]
         self.learning_rate = learning_rate

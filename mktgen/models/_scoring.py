@@ -171,7 +171,7 @@ class Scorer:
             labels=np.zeros((len(asked), 2), dtype=np.float32),
             spend=np.zeros(0, dtype=np.float32),
             memory=self.memory,
-            negatives=0,
+            sampler=None,
         )
 
     def _codes(self, scene: Scene, chosen: Ints) -> list[Ints]:

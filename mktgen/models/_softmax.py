@@ -100,10 +100,8 @@ class _LogSumExp(torch.autograd.Function):
         scale = (upstream * (tops - found.clamp(min=torch.finfo(torch.float32).min)).exp_())[:, None]
         for number, (rows, own) in enumerate(_chunks(queries.shape[0], table.shape[0], row)):
             part, share = queries[rows].to(ctx.dtype), scale[rows]
-            if ctx.kept:
-                shares = kept[number]
-            else:
-                shares = catalogue.logits(part, rows, own).sub_(tops[rows, None]).exp_().to(ctx.dtype)
+            again = None if ctx.kept else catalogue.logits(part, rows, own).sub_(tops[rows, None]).exp_()
+            shares = kept[number] if again is None else again.to(ctx.dtype)
             by_query[rows] = ((shares @ catalogue.table) * share).to(queries.dtype)
             # One more column for the bias: a product of its own would read all shares once more.
             product = shares.T @ torch.cat([queries[rows] * share, share], dim=1).to(ctx.dtype)

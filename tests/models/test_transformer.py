@@ -21,6 +21,7 @@ from mktgen.models._network import Architecture, BehaviourNetwork, expected_spen
 from mktgen.models._neural import NeuralModel, training_scene
 from mktgen.models._normalise import FEATURES, Normalisation
 from mktgen.models._processes import reproducible
+from mktgen.models._sampling import CatalogueSampler
 from mktgen.models._states import batches
 from mktgen.models._vocabulary import Vocabulary
 from mktgen.models.base import History, TrainingSet
@@ -262,13 +263,14 @@ def test_the_sum_over_sampled_items_is_unbiased() -> None:
     chosen = batches(scene.windows, 4, seed=0, epoch=0)[0]
     with torch.no_grad():
         whole = net(collate(scene, chosen)).rest.double().exp()
-        sampled = replace(scene, negatives=8)
+        lines = scene.vocabulary_popularity.max(axis=0).astype(np.float64)
+        sampled = replace(scene, sampler=CatalogueSampler.of(lines, 8))
         draws = torch.stack([net(collate(sampled, chosen, (3, number))).rest.double().exp() for number in range(400)])
     error = draws.std(0) / len(draws) ** 0.5
     deviations = ((draws.mean(0) - whole) / error.clamp(min=1e-9)).abs()
     assert (draws.std(0) > 0.01 * whole).all(), "a sample that never varies shows nothing"
     assert float(deviations.max()) < 4.5
-    assert float(deviations.mean()) < 1.2
+    assert float(deviations.mean()) < 2.0, "they move together: one draw serves all states"
 
 
 def test_scores_are_those_of_the_training_forward_pass(model: NeuralModel) -> None:
