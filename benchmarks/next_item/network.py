@@ -40,8 +40,8 @@ class Recipe:
     drop_items: float = 0.0
     events: int = 200
     rows: int = 4096
-    epochs: int = 24
-    learning_rate: float = 2e-3
+    epochs: int = 14
+    learning_rate: float = 4e-3
     weight_decay: float = 0.05
     average: float = 0.999
     whole_history: bool = True
