@@ -114,7 +114,8 @@ def halves(asked: Questions) -> tuple[Questions, Questions]:
 
 
 def _bounds(sizes: Iterable[int]) -> Ints:
-    return np.r_[0, np.cumsum(np.fromiter(sizes, dtype=np.int64))]
+    bounds: Ints = np.r_[0, np.cumsum(np.fromiter(sizes, dtype=np.int64))]
+    return bounds
 
 
 def _within(sizes: Ints) -> Ints:

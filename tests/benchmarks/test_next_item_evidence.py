@@ -51,10 +51,10 @@ def test_a_table_holds_the_shares_of_its_rows(draw: st.DataObject) -> None:
         draw.draw(st.lists(st.lists(st.integers(0, 4), min_size=3, max_size=3), min_size=1, max_size=5)), float
     )
     table = Table.of(sparse.csr_matrix(dense))
-    row, column = np.indices(dense.shape)
+    cells: Any = np.indices(dense.shape)
     total = dense.sum(1, keepdims=True)
-    expected = np.divide(dense, total, out=np.zeros_like(dense), where=total > 0)
-    np.testing.assert_allclose(table.at(row, column), expected)
+    expected: Any = np.divide(dense, total, out=np.zeros_like(dense), where=total > 0)
+    np.testing.assert_allclose(table.at(cells[0], cells[1]), expected)
     assert not table.at(np.full(3, -1), np.arange(3)).any()
     assert not table.at(np.zeros(3, dtype=np.int64), np.full(3, -1)).any()
 
