@@ -171,7 +171,8 @@ class Tracking:
     # -- registry -----------------------------------------------------------------------------------------------------
     def _register(self, run_id: str, run: ModelRun, model: Any) -> dict[str, str]:
         versions = {}
-        for task in sorted(run.tasks):
+        # Spend is measured and used by nobody yet: nothing to promote, so no registered model.
+        for task in sorted(run.tasks & REGISTERED.keys()):
             self._registered(task)
             made = self._client.create_model_version(
                 REGISTERED[task],

@@ -5,11 +5,11 @@ history's events, features or items (contracts SEQUENCES, CUSTOMER_FEATURES, ITE
 and times in ISO 8601. `request(history)` makes that frame. Parameters of a call:
 
 - cut: ISO date, required; nothing dated on or after it is used
-- task: "ranking" or "customer"; empty means the model's only task, or customer where it has both
+- task: "ranking", "customer" or "spend"; empty means the model's only task, or customer where it has several
 - k: items per customer, seen and unseen apart (ranking), default 10
 
-The answer is Model.rank's or Model.probabilities' frame, for the customers that have a row in `features` (or, where
-there is none, in `events`). `mktgen` itself must be installed where the model is served.
+The answer is Model.rank's, Model.probabilities' or Model.spend's frame, for the customers that have a row in `features`
+(or, where there is none, in `events`). `mktgen` itself must be installed where the model is served.
 """
 
 from __future__ import annotations
@@ -124,13 +124,16 @@ class Served:
         history = _history(model_input, cut)
         asked_in = history.features if history.features.height else history.events
         customers = asked_in["customer_id"].unique().sort().to_list()
-        if self._task(str(given.get("task") or "")) == "customer":
+        task = self._task(str(given.get("task") or ""))
+        if task == "customer":
             return self.model.probabilities(history, customers).to_pandas()
+        if task == "spend":
+            return self.model.spend(history, customers).to_pandas()
         return self.model.rank(history, customers, int(given.get("k") or 10)).to_pandas()
 
     def _task(self, asked: str) -> Task:
         if not asked:
-            return "customer" if "customer" in self.model.tasks else "ranking"
+            return "customer" if "customer" in self.model.tasks else sorted(self.model.tasks)[0]
         for task in sorted(self.model.tasks):
             if task == asked:
                 return task

@@ -15,6 +15,7 @@ from polars.testing import assert_frame_equal
 from mktgen.errors import CorruptArtefact
 from mktgen.models.logistic_regression import LogisticRegression
 from mktgen.models.popularity import Popularity
+from mktgen.models.recent_spend import RecentSpend
 from mktgen.models.serving import RequestError, _load_pyfunc, load_model, request
 from mktgen.settings import ModelSettings
 from tests.support.shop import Shop, make_shop
@@ -83,6 +84,14 @@ def test_wrong_rows_are_explained(shop: Shop, saved: Path) -> None:
         served.predict(frame[["record"]], {"cut": "2017-06-04"})
     with pytest.raises(RequestError, match="names tables"):
         served.predict(frame.assign(table="secrets"), {"cut": "2017-06-04"})
+
+
+def test_spend_is_served(shop: Shop, tmp_path: Path) -> None:
+    model, history = RecentSpend(), shop.history(CUT)
+    model.save(tmp_path)
+    given = _load_pyfunc(str(tmp_path)).predict(request(history), {"cut": CUT.isoformat()})
+    expected = model.spend(history, history.features["customer_id"].to_list())
+    assert_frame_equal(pl.from_pandas(given), expected)
 
 
 def test_loading_refuses_what_is_not_a_model(tmp_path: Path) -> None:
