@@ -49,13 +49,13 @@ class TransformerSettings(Section):
     width: int = Field(64, ge=8, description="the one dial of size: heads, layers and feed-forward follow from it")
     events: int = Field(192, ge=16, description="events of a customer that the model sees")
     epochs: int = Field(1, ge=1, description="with two, held-out rankings were worse")
-    batch_customers: int = Field(20, ge=1)
-    memory_events: int = Field(512, ge=16, description="last events whose counts feed the copy part")
+    batch_customers: int = Field(8, ge=1)
+    memory_events: int = Field(2048, ge=16, description="last events whose counts feed the copy part")
     accumulate: int = Field(1, ge=1, description="micro-batches of a step, where memory is short")
     average: float = Field(
         0.0, ge=0, lt=1, description="decay of the mean of the weights that is kept; 0 = the last weights"
     )
-    learning_rate: float = Field(2e-3, gt=0)
+    learning_rate: float = Field(3e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     purchase_weight: float = Field(1.0, ge=0, description="weight of the purchase loss beside the ranking loss")
     spend_weight: float = Field(0.3, ge=0, description="weight of the spend loss")
@@ -69,7 +69,7 @@ class LstmSettings(TransformerSettings):
 
     events: int = Field(96, ge=16, description="events of a customer that the model sees")
     epochs: int = Field(1, ge=1)
-    batch_customers: int = Field(32, ge=1)
+    batch_customers: int = Field(12, ge=1)
 
 
 class ModelSettings(Section):

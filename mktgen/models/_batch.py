@@ -11,25 +11,26 @@ from torch import Tensor
 
 from mktgen.models._copying import candidates
 from mktgen.models._events import BEGIN_GAP, WEEKDAYS, EventLog, Floats, Ints
+from mktgen.models._item_facts import PLAN_FACTS, ItemFacts, scaled
 from mktgen.models._packing import Packing
 from mktgen.models._sampling import CatalogueSampler
 from mktgen.models._softmax import Pairs
 from mktgen.models._states import ACTIVE_DAYS, States, Windows
-
-RECENT_DAYS = 28  # window of the popularity inputs, as in contracts.ITEM_FEATURES
 
 
 @dataclass(frozen=True)
 class Columns:
     """The items that states are scored against: the whole vocabulary, or a sample of it and the batch's hits.
 
-    token, category: [K]. popularity: [M, K] scaled log lines of the 28 days before each cut. log_weight: [K] minus the
+    token, category: [K]. popularity: [M, K] scaled log lines of the 28 days before each cut. plan: [M, K, PLAN_FACTS], see
+    ItemFacts. log_weight: [K] minus the
     logarithm of the chance to be in the sample; -inf for a hit that was not drawn, which stands for itself alone.
     """
 
     token: Tensor
     category: Tensor
     popularity: Tensor
+    plan: Tensor
     log_weight: Tensor
 
     def to(self, device: torch.device) -> Self:
@@ -97,9 +98,9 @@ class Batch:
 class Scene:
     """All that batches are cut from.
 
-    popularity: [moments, codes] lines of the 28 days before each of `moments` (day numbers, sorted). features:
+    facts: of the log's codes at each of `moments` (day numbers, sorted). features:
     [examples, F] standardised, labels: [examples, 2]. spend: [examples] of 28 days in the model's unit, NaN
-    where it isn't known. item_category: [V] tokens. vocabulary_popularity: [moments, V].
+    where it isn't known. item_category: [V] tokens. vocabulary_facts: `facts` in token order.
     sampler: draws the columns of a batch; None for the whole vocabulary.
     """
 
@@ -107,8 +108,8 @@ class Scene:
     states: States
     windows: Windows
     moments: Ints
-    popularity: Floats
-    vocabulary_popularity: Floats
+    facts: ItemFacts
+    vocabulary_facts: ItemFacts
     item_category: Ints
     features: Floats
     labels: Floats
@@ -117,26 +118,15 @@ class Scene:
     sampler: CatalogueSampler | None
 
 
-def recent_lines(log: EventLog, moments: Ints) -> Floats:
-    """[moments, codes]: lines of each item in the RECENT_DAYS days before each moment."""
-    order = np.argsort(log.day, kind="stable")
-    day, code = log.day[order], log.code[order]
-    rows = [
-        np.bincount(
-            code[np.searchsorted(day, moment - RECENT_DAYS) : np.searchsorted(day, moment)],
-            minlength=log.item_ids.len(),
-        )
-        for moment in moments
-    ]
-    return np.array(rows, dtype=np.float32).reshape(moments.size, log.item_ids.len())
-
-
-def by_token(log: EventLog, lines: Floats, vocabulary_size: int) -> Floats:
-    """[moments, V] from [moments, codes]."""
-    table = np.zeros((lines.shape[0], vocabulary_size), dtype=np.float32)
+def by_token(facts: ItemFacts, log: EventLog, vocabulary_size: int) -> ItemFacts:
+    """The vocabulary's facts, in token order, from those of the log's codes."""
+    moments = facts.lines.shape[0]
+    lines = np.zeros((moments, vocabulary_size), dtype=np.float32)
+    plan = np.zeros((moments, vocabulary_size, PLAN_FACTS), dtype=np.float32)
     known = log.code_item > 0
-    table[:, log.code_item[known] - 1] = lines[:, known]
-    return table
+    lines[:, log.code_item[known] - 1] = facts.lines[:, known]
+    plan[:, log.code_item[known] - 1] = facts.plan[:, known]
+    return ItemFacts(lines, plan)
 
 
 def collate(scene: Scene, chosen: Ints, draw: tuple[int, ...] = ()) -> Batch:
@@ -186,12 +176,6 @@ def collate(scene: Scene, chosen: Ints, draw: tuple[int, ...] = ()) -> Batch:
     )
 
 
-def scaled(lines: Floats) -> Floats:
-    """Lines of 28 days as the popularity input."""
-    logs: Floats = np.log(lines + np.float32(0.5))
-    return logs
-
-
 def _elapsed(scene: Scene, state: Ints) -> Tensor:
     """[S, 2]: log days since the last event, and whether there is any."""
     log, states = scene.log, scene.states
@@ -224,7 +208,7 @@ def _candidates(scene: Scene, state: Ints, moment: Ints, generator: np.random.Ge
     """Candidates, hits and columns of the states, and how many states have a target week."""
     log, states = scene.log, scene.states
     found = candidates(
-        log, states.customer[state], states.cut[state], states.end[state], scene.memory, (scene.popularity, moment)
+        log, states.customer[state], states.cut[state], states.end[state], scene.memory, scene.facts, moment
     )
     width = max(log.item_ids.len(), 1)
     low, high = states.end[state], states.until[state]
@@ -274,7 +258,8 @@ def _columns(scene: Scene, hits: Ints, generator: np.random.Generator) -> tuple[
     columns = Columns(
         token=torch.from_numpy(token),
         category=torch.from_numpy(scene.item_category[token - 1]),
-        popularity=torch.from_numpy(scaled(scene.vocabulary_popularity[:, token - 1])),
+        popularity=torch.from_numpy(scaled(scene.vocabulary_facts.lines[:, token - 1])),
+        plan=torch.from_numpy(scene.vocabulary_facts.plan[:, token - 1]),
         log_weight=torch.from_numpy(weight),
     )
     return columns, place

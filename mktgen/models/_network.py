@@ -11,11 +11,13 @@ from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
 from mktgen.models._backbone import Backbone, Size
-from mktgen.models._batch import Batch
-from mktgen.models._copying import DECAYED_56, FEATURES
+from mktgen.models._batch import Batch, Columns
+from mktgen.models._copying import DECAYED_56, FEATURES, decayed_counts
 from mktgen.models._events import CHANNELS, GAP_BUCKETS, KINDS, PRICE_BANDS, WEEKDAYS
+from mktgen.models._item_facts import PLAN_FACTS
 from mktgen.models._packing import Packing
 from mktgen.models._softmax import catalogue_logsumexp
+from mktgen.models._taste import COUNT_SCALE, HALF_LIFE, Taste
 from mktgen.models._trainer import Learner
 
 HORIZONS: Final = 2  # purchase within 7 and within 28 days
@@ -98,6 +100,13 @@ class BehaviourNetwork(nn.Module):
     not: one softmax over both, so repeat and new items compete on one scale.
     """
 
+    copy_mean: Tensor
+    copy_spread: Tensor
+    taste: Tensor
+    taste_weight: Tensor
+    early: Tensor
+    early_weight: Tensor
+
     def __init__(self, shape: Architecture) -> None:
         super().__init__()
         width = shape.width
@@ -108,9 +117,17 @@ class BehaviourNetwork(nn.Module):
         self.item_bias, self.item_copy = nn.Embedding(shape.items + 1, 1), nn.Embedding(shape.items + 1, 1)
         self.category_copy = nn.Embedding(shape.categories + 1, 1)
         self.popularity = nn.Parameter(torch.tensor([1.0]))
+        self.plan = nn.Linear(PLAN_FACTS, 1, bias=False)
+        self.taste_scale = nn.Parameter(torch.tensor([2.0]))  # in tens
+        for name in ("taste", "early"):
+            kept = name == "taste"  # the other serves while learning only
+            self.register_buffer(name, torch.zeros(shape.items + 1, width), persistent=kept)
+            self.register_buffer(f"{name}_weight", torch.zeros(shape.items + 1), persistent=kept)
         self.copy_linear = nn.Linear(FEATURES, 1)
+        self.register_buffer("copy_mean", torch.zeros(FEATURES))
+        self.register_buffer("copy_spread", torch.ones(FEATURES))
         self.copy_up, self.copy_state = nn.Linear(FEATURES, 32), nn.Linear(width, 32, bias=False)
-        self.copy_down = nn.Linear(32, 1)
+        self.copy_down = nn.Sequential(nn.GELU(), nn.Linear(32, 32), nn.GELU(), nn.Linear(32, 1))
         inputs = shape.customer_features
         self.purchase_linear = nn.Linear(inputs, HORIZONS)
         self.purchase = nn.Sequential(
@@ -133,10 +150,22 @@ class BehaviourNetwork(nn.Module):
             self.copy_linear.weight.zero_()
             self.copy_linear.weight[0, DECAYED_56] = 1.0
             self.copy_linear.bias.fill_(7.0)  # a purchase of last week's odds beside those of a popular item
-            self.copy_down.weight.mul_(0.1)
             self.copy_state.weight.zero_()
+            self.plan.weight.zero_()
             self.copy_query.weight.zero_()
             self.copy_query.bias.zero_()
+
+    def standardise(self, features: Tensor) -> None:
+        """Take the copy part's scale from a sample of candidates' features, [candidates, FEATURES]."""
+        if features.shape[0] > 1:
+            self.copy_mean.copy_(features.mean(0))
+            self.copy_spread.copy_(features.std(0).clamp_min(1e-3))
+
+    def take(self, taste: Taste, early: Taste) -> None:
+        """`early` serves while learning: it has not seen the targets."""
+        for name, found in (("taste", taste), ("early", early)):
+            getattr(self, name).copy_(torch.from_numpy(found.factors))
+            getattr(self, f"{name}_weight").copy_(torch.from_numpy(found.weight))
 
     def states(self, batch: Batch) -> Tensor:
         """[states, width]: what the events strictly before each state's cut say. The customer vectors."""
@@ -153,8 +182,9 @@ class BehaviourNetwork(nn.Module):
         token = self._tokens(columns.token)
         # An item's popularity differs from cut to cut: one more input for each cut, which only its own states look at.
         moment = functional.one_hot(batch.moment, columns.popularity.shape[0]).to(state.dtype)
-        query = torch.cat([self.generate_query(state), self.popularity * moment], dim=1)
-        table = torch.cat([self.inputs.items(token, columns.category), columns.popularity.T], dim=1)
+        query = torch.cat([self.queries(state, batch), moment], dim=1)
+        now = self.popularity * columns.popularity + self.plan(columns.plan)[:, :, 0]
+        table = torch.cat([self.answers(token, columns.category), now.T], dim=1)
         bias = self.item_bias(token)[:, 0]
         rest = catalogue_logsumexp(query, table, bias + columns.log_weight, batch.excluded)
         hit = (query[batch.hit_state] * functional.embedding(batch.hit_column, table)).sum(1).float()
@@ -168,15 +198,31 @@ class BehaviourNetwork(nn.Module):
             return token
         return token * (torch.rand(token.shape, device=token.device) >= _COLD_SHARE)
 
-    def output_layer(self, token: Tensor, category: Tensor, popularity: Tensor) -> tuple[Tensor, Tensor]:
-        """[items, width] and [items]: a new item's logit is generate_query(state) @ table.T + offset. popularity: [items]."""
-        offset: Tensor = self.item_bias(token)[:, 0] + self.popularity * popularity
-        return self.inputs.items(token, category), offset
+    def queries(self, state: Tensor, batch: Batch) -> Tensor:
+        """[states, Q], to be multiplied with `answers`: what the state asks for, and the customer's taste."""
+        factors, weight = (self.early, self.early_weight) if self.training else (self.taste, self.taste_weight)
+        bought, owner = batch.candidate_item, batch.candidate_state
+        counts = torch.log1p(COUNT_SCALE * decayed_counts(batch.candidate_features, HALF_LIFE))
+        own = factors[bought] * (counts * weight[bought])[:, None]
+        taste = state.new_zeros(state.shape).index_add(0, owner, own.to(state.dtype))
+        taste = 10.0 * self.taste_scale * functional.normalize(taste, dim=1)
+        return torch.cat([self.generate_query(state), taste], dim=1)
+
+    def answers(self, token: Tensor, category: Tensor) -> Tensor:
+        """[items, Q]: items as the output layer takes them."""
+        factors = self.early if self.training else self.taste
+        return torch.cat([self.inputs.items(token, category), factors[token]], dim=1)
+
+    def output_layer(self, columns: Columns) -> tuple[Tensor, Tensor]:
+        """[items, Q] and [moments, items]: a new item's logit is queries @ table.T + offset, see `heads`."""
+        now = self.popularity * columns.popularity + self.plan(columns.plan)[:, :, 0]
+        return self.answers(columns.token, columns.category), self.item_bias(columns.token)[:, 0] + now
 
     def copy(self, state: Tensor, batch: Batch) -> Tensor:
         """[candidates] logits of items bought before."""
         chosen = batch.candidate_state
-        hidden = functional.gelu(self.copy_up(batch.candidate_features) + self.copy_state(state)[chosen])
+        standard = ((batch.candidate_features - self.copy_mean) / self.copy_spread).clamp(-6.0, 6.0)
+        hidden = self.copy_up(standard) + self.copy_state(state)[chosen]
         copy = self.copy_linear(batch.candidate_features) + self.copy_down(hidden)
         copy = copy + self.item_copy(batch.candidate_item) + self.category_copy(batch.candidate_category)
         own = (self.copy_query(state)[chosen] * self.inputs.item(batch.candidate_item)).sum(1)

@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Final, Literal, Self
 
 import numpy as np
 import polars as pl
@@ -15,19 +15,23 @@ from safetensors.torch import load_file, save_file
 
 from mktgen.errors import CorruptArtefact, PermanentError
 from mktgen.models import _files
-from mktgen.models._batch import Batch, Scene, by_token, collate, recent_lines
+from mktgen.models._batch import Batch, Scene, by_token, collate
 from mktgen.models._checkpoint import WEIGHTS, weights_of
 from mktgen.models._events import Floats, Ints, day_number, encode_events
+from mktgen.models._item_facts import ItemFacts, plans, recent_lines
 from mktgen.models._network import Architecture, BehaviourLearner, BehaviourNetwork
 from mktgen.models._normalise import FEATURES, Normalisation
 from mktgen.models._processes import processes, reproducible
 from mktgen.models._sampling import CatalogueSampler
 from mktgen.models._scoring import Scorer
 from mktgen.models._states import batches, training_states, windows
+from mktgen.models._taste import Taste
 from mktgen.models._trainer import Plan, Trainer
 from mktgen.models._vocabulary import Vocabulary
 from mktgen.models.base import FitReport, History, Session, Task, TrainingSet, VectorModel
 from mktgen.settings import ModelSettings, TransformerSettings
+
+_SCALE_WINDOWS: Final = 200  # windows whose candidates give the copy part its scale
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,12 @@ class NeuralModel(VectorModel):
         with processes() as group, reproducible(settings.threads):
             torch.manual_seed(session.seed)
             network = BehaviourNetwork(shape)
+            network.standardise(copy_features(scene))
+            early, late = (
+                Taste.learn(scene.log, day, vocabulary.size, recipe.width, session.seed)
+                for day in (int(scene.moments.min()), day_number(data.cut))
+            )
+            network.take(late, early)
             identity = _identity(scene, shape, recipe, [session.seed, settings.threads, group.size])
             plan = Plan(
                 epochs=recipe.epochs,
@@ -202,23 +212,31 @@ def training_scene(
             f"no customer has events and a later week to learn from before {data.cut}; train on a later day"
         )
     moments = np.unique(states.cut)
-    lines = recent_lines(log, moments)
-    common = by_token(log, lines, vocabulary.size)
+    facts = ItemFacts(recent_lines(log, moments), plans(data.promotions, log.item_ids, moments))
+    common = by_token(facts, log, vocabulary.size)
     sampled = 0 < recipe.negatives < vocabulary.size
     return Scene(
         log=log,
         states=states,
         windows=windows(log, states, recipe.events),
         moments=moments,
-        popularity=lines,
-        vocabulary_popularity=common,
+        facts=facts,
+        vocabulary_facts=common,
         item_category=vocabulary.item_category,
         features=normalisation.apply(examples),
         labels=examples.select("purchased_7d", "purchased_28d").to_numpy().astype(np.float32),
         spend=(np.maximum(examples["spend_28d_minor"].to_numpy(), 0) / unit).astype(np.float32),
         memory=recipe.memory_events,
-        sampler=CatalogueSampler.of(common.max(axis=0).astype(np.float64), recipe.negatives) if sampled else None,
+        sampler=CatalogueSampler.of(common.lines.max(axis=0).astype(np.float64), recipe.negatives) if sampled else None,
     )
+
+
+def copy_features(scene: Scene) -> torch.Tensor:
+    """[candidates, FEATURES] of a spread sample of windows."""
+    count = scene.windows.count
+    sample = np.unique(np.linspace(0, count - 1, min(count, _SCALE_WINDOWS)).astype(np.int64))
+    length = scene.windows.stop[sample] - scene.windows.start[sample]
+    return collate(scene, sample[np.argsort(-length, kind="stable")]).candidate_features
 
 
 def _identity(scene: Scene, shape: Architecture, recipe: TransformerSettings, run: list[int]) -> str:
@@ -229,7 +247,7 @@ def _identity(scene: Scene, shape: Architecture, recipe: TransformerSettings, ru
     digest.update(json.dumps(facts, sort_keys=True).encode())
     arrays: list[Ints | Floats] = [
         log.first, log.day, log.code, log.price, log.gap, log.promoted, log.kind, log.channel, log.code_item, log.code_category,
-        scene.states.end, scene.states.until, scene.states.cut, scene.features, scene.labels, scene.spend,
+        scene.facts.plan, scene.states.end, scene.states.until, scene.states.cut, scene.features, scene.labels, scene.spend,
     ]  # fmt: skip
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())

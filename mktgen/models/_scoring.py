@@ -11,8 +11,9 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from mktgen.models._batch import Batch, Scene, collate, scaled
-from mktgen.models._events import Floats, Ints, day_number, encode_events
+from mktgen.models._batch import Batch, Columns, Scene, collate
+from mktgen.models._events import Ints, day_number, encode_events
+from mktgen.models._item_facts import ItemFacts, plans, scaled
 from mktgen.models._network import Architecture, BehaviourNetwork, expected_spend
 from mktgen.models._normalise import FEATURES, Normalisation
 from mktgen.models._processes import reproducible
@@ -66,7 +67,7 @@ class Scorer:
                 copy, bounds = self.network.copy(state, batch).double().numpy(), batch.candidate_state.numpy()
                 codes = self._codes(scene, chosen)
                 known = _known(codes, _positions(scene.log.item_ids, catalogue["item_id"]))
-                values, places = stream_top(self.network.generate_query(state), table, offset, known, k)
+                values, places = stream_top(self.network.queries(state, batch), table, offset, known, k)
                 for row, customer in enumerate(chosen):
                     if codes[row].size == 0:
                         found.add(customer, False, *popular)
@@ -132,12 +133,17 @@ class Scorer:
         return pl.concat([self.vocabulary.items, since.select("item_id", "category")])
 
     def _output_layer(self, catalogue: pl.DataFrame, history: History) -> tuple[torch.Tensor, torch.Tensor]:
-        """[V + new, width] and [V + new]: what `heads` computes for the vocabulary, extended by the new items."""
-        tokens = torch.from_numpy(self.vocabulary.item_tokens(catalogue["item_id"]))
-        categories = torch.from_numpy(self.vocabulary.category_tokens(catalogue["category"]))
-        lines = _lookup(history.items.select("item_id", "lines_28d"), catalogue["item_id"])
-        popularity = torch.from_numpy(scaled(lines))
-        return self.network.output_layer(tokens, categories, popularity[0])
+        """[V + new, Q] and [V + new]: what `heads` computes for the vocabulary, extended by the new items."""
+        facts = _facts(history, catalogue["item_id"])
+        columns = Columns(
+            token=torch.from_numpy(self.vocabulary.item_tokens(catalogue["item_id"])),
+            category=torch.from_numpy(self.vocabulary.category_tokens(catalogue["category"])),
+            popularity=torch.from_numpy(scaled(facts.lines)),
+            plan=torch.from_numpy(facts.plan),
+            log_weight=torch.zeros(catalogue.height),
+        )
+        table, offset = self.network.output_layer(columns)
+        return table, offset[0]
 
     def _scene(self, history: History, customers: list[str]) -> Scene:
         """One state per customer, at the cut; customer i of the log is state i and window i."""
@@ -152,7 +158,6 @@ class Scorer:
             maintain_order="left",
         )
         known = found["_row"].is_not_null().to_numpy()
-        lines = history.items.select("item_id", "lines_28d")
         return Scene(
             log=log,
             states=States(
@@ -164,8 +169,8 @@ class Scorer:
             ),
             windows=Windows(np.maximum(log.first[:-1], stop - self.events), stop, owner, owner + 1),
             moments=np.array([day_number(history.cut)], dtype=np.int64),
-            popularity=_lookup(lines, log.item_ids),
-            vocabulary_popularity=_lookup(lines, self.vocabulary.items["item_id"]),
+            facts=_facts(history, log.item_ids),
+            vocabulary_facts=_facts(history, self.vocabulary.items["item_id"]),
             item_category=self.vocabulary.item_category,
             features=self.normalisation.apply(found),
             labels=np.zeros((len(asked), 2), dtype=np.float32),
@@ -225,10 +230,12 @@ def _known(codes: list[Ints], place: Ints) -> Pairs:
     return Pairs(torch.from_numpy(rows[items >= 0]), torch.from_numpy(items[items >= 0]))
 
 
-def _lookup(lines: pl.DataFrame, ids: pl.Series) -> Floats:
-    """[1, ids] lines of the last 28 days."""
+def _facts(history: History, ids: pl.Series) -> ItemFacts:
+    """Of one moment, the cut."""
+    lines = history.items.select("item_id", "lines_28d")
     joined = pl.DataFrame({"item_id": ids}).join(lines, on="item_id", how="left", maintain_order="left")
-    return joined["lines_28d"].fill_null(0.0).to_numpy().astype(np.float32)[None, :]
+    known = joined["lines_28d"].fill_null(0.0).to_numpy().astype(np.float32)[None, :]
+    return ItemFacts(known, plans(history.promotions, ids, np.array([day_number(history.cut)], dtype=np.int64)))
 
 
 def _popular(items: pl.DataFrame, k: int) -> tuple[NDArray[np.object_], NDArray[np.float64]]:

@@ -11,6 +11,7 @@ from typing import ClassVar, Literal, Protocol, Self
 
 import polars as pl
 
+from mktgen.contracts import ITEM_PROMOTIONS
 from mktgen.settings import ModelSettings
 
 Task = Literal["ranking", "customer", "spend"]
@@ -24,13 +25,14 @@ class TrainingSet:
     order_id, item_id. examples: columns of contracts.CUSTOMER_FEATURES plus `cut` (Date), `purchased_7d` and
     `purchased_28d` (Boolean) and `spend_28d_minor` (Int64); weekly cuts whose 28-day labels end on or before `cut`,
     customers active at each cut.
-    items: contracts.ITEM_FEATURES as of `cut`.
+    items: contracts.ITEM_FEATURES as of `cut`. promotions: contracts.ITEM_PROMOTIONS known before `cut`; empty = not known.
     """
 
     cut: date
     events: pl.DataFrame
     examples: pl.DataFrame
     items: pl.DataFrame
+    promotions: pl.DataFrame = field(default_factory=ITEM_PROMOTIONS.empty)
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,14 @@ class History:
 
     events: contracts.SEQUENCES (the last events of each customer), same order as in training.
     features: contracts.CUSTOMER_FEATURES as of `cut`. items: contracts.ITEM_FEATURES as of `cut`.
+    promotions: contracts.ITEM_PROMOTIONS known before `cut`; empty = not known.
     """
 
     cut: date
     events: pl.DataFrame
     features: pl.DataFrame
     items: pl.DataFrame
+    promotions: pl.DataFrame = field(default_factory=ITEM_PROMOTIONS.empty)
 
 
 class Checkpoints(Protocol):

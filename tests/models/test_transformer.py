@@ -17,6 +17,7 @@ from polars.testing import assert_frame_equal
 from mktgen.errors import CorruptArtefact, PermanentError
 from mktgen.models import model_class
 from mktgen.models._batch import Batch, Scene, collate
+from mktgen.models._copying import HALF_LIVES, decayed_counts
 from mktgen.models._network import Architecture, BehaviourNetwork, expected_spend, rank_loss, spend_loss
 from mktgen.models._neural import NeuralModel, training_scene
 from mktgen.models._normalise import FEATURES, Normalisation
@@ -214,16 +215,27 @@ def small_vocabulary() -> Vocabulary:
 def network_of(vocabulary: Vocabulary) -> BehaviourNetwork:
     torch.manual_seed(5)
     shape = Architecture("transformer", 16, vocabulary.size, vocabulary.categories.height, len(FEATURES), 0.0)
-    return BehaviourNetwork(shape).eval()
+    network = BehaviourNetwork(shape)
+    torch.nn.init.normal_(network.plan.weight)
+    network.taste.normal_(std=0.1)[0] = 0.0
+    network.taste_weight.uniform_()
+    return network.eval()
 
 
 def plain_logits(net: BehaviourNetwork, batch: Batch) -> torch.Tensor:
     """[states, V] logits of new items, the straightforward way."""
     columns = batch.columns
-    query = net.generate_query(net.states(batch))
+    state = net.states(batch)
     table = net.inputs.item(columns.token) + net.inputs.category(columns.category)
-    offset = net.item_bias(columns.token)[:, 0] + net.popularity * columns.popularity
-    return (query @ table.T + offset[batch.moment]).double()
+    offset = net.item_bias(columns.token)[:, 0] + net.popularity * columns.popularity + net.plan(columns.plan)[:, :, 0]
+    logits = net.generate_query(state) @ table.T + offset[batch.moment]
+    for row in range(state.shape[0]):
+        own = batch.candidate_state == row
+        items = batch.candidate_item[own]
+        bought = decayed_counts(batch.candidate_features[own], HALF_LIVES.index(112.0))
+        taste = ((4.0 * bought).log1p() * net.taste_weight[items]) @ net.taste[items]
+        logits[row] += 10.0 * net.taste_scale * (net.taste[columns.token] @ taste) / taste.norm().clamp_min(1e-12)
+    return logits.double()
 
 
 def test_ranking_loss_is_the_softmax_over_vocabulary_and_own_rare_items() -> None:
@@ -263,7 +275,7 @@ def test_the_sum_over_sampled_items_is_unbiased() -> None:
     chosen = batches(scene.windows, 4, seed=0, epoch=0)[0]
     with torch.no_grad():
         whole = net(collate(scene, chosen)).rest.double().exp()
-        lines = scene.vocabulary_popularity.max(axis=0).astype(np.float64)
+        lines = scene.vocabulary_facts.lines.max(axis=0).astype(np.float64)
         sampled = replace(scene, sampler=CatalogueSampler.of(lines, 8))
         draws = torch.stack([net(collate(sampled, chosen, (3, number))).rest.double().exp() for number in range(400)])
     error = draws.std(0) / len(draws) ** 0.5

@@ -20,6 +20,15 @@ SORT = ["customer_id", "event_time", "order_id", "item_id"]
 START = date(2017, 1, 1)
 
 
+def events_on(rows: list[tuple[str, date, str]]) -> pl.DataFrame:
+    """(customer, business day, item) as contracts.SEQUENCES, an order each."""
+    made = []
+    for index, (customer, day, item) in enumerate(rows):
+        moment = datetime(day.year, day.month, day.day, 15, tzinfo=UTC)
+        made.append((customer, moment, day, f"o{index:04d}", item, f"CAT {item}", 100, False))
+    return pl.DataFrame(made, schema=contracts.SEQUENCES.columns, orient="row").sort(SORT)
+
+
 @dataclass(frozen=True)
 class Shop:
     """All merchandise events of the shop (contracts.SEQUENCES, sorted), also those after any cut."""
