@@ -55,9 +55,11 @@ class Scorer:
 
         Items that became common after the training compete by category and popularity.
         """
+        found = _Found()
+        if k < 1:
+            return found.frame([])
         catalogue = self._catalogue(history)
         scene = self._scene(history, customers)
-        found = _Found()
         popular = _popular(history.items, k)
         with reproducible(self.threads), torch.inference_mode():
             table, offset = self._output_layer(catalogue, history)

@@ -11,6 +11,7 @@ from typing import ClassVar, Literal, Protocol, Self
 
 import polars as pl
 
+from mktgen.models._input_checks import refuse_unusable
 from mktgen.settings import ModelSettings
 
 Task = Literal["ranking", "customer", "spend"]
@@ -24,13 +25,17 @@ class TrainingSet:
     order_id, item_id. examples: columns of contracts.CUSTOMER_FEATURES plus `cut` (Date), `purchased_7d` and
     `purchased_28d` (Boolean) and `spend_28d_minor` (Int64); weekly cuts whose 28-day labels end on or before `cut`,
     customers active at each cut.
-    items: contracts.ITEM_FEATURES as of `cut`.
+    items: contracts.ITEM_FEATURES as of `cut`. Raises PermanentError where a value can't be learned from (see
+    refuse_unusable).
     """
 
     cut: date
     events: pl.DataFrame
     examples: pl.DataFrame
     items: pl.DataFrame
+
+    def __post_init__(self) -> None:
+        refuse_unusable(self.cut, self.events, self.examples, self.items)
 
 
 @dataclass(frozen=True)
@@ -39,12 +44,16 @@ class History:
 
     events: contracts.SEQUENCES (the last events of each customer), same order as in training.
     features: contracts.CUSTOMER_FEATURES as of `cut`. items: contracts.ITEM_FEATURES as of `cut`.
+    Raises PermanentError where a value can't be scored from (see refuse_unusable).
     """
 
     cut: date
     events: pl.DataFrame
     features: pl.DataFrame
     items: pl.DataFrame
+
+    def __post_init__(self) -> None:
+        refuse_unusable(self.cut, self.events, self.features, self.items)
 
 
 class Checkpoints(Protocol):
@@ -100,7 +109,8 @@ class Model(ABC):
 
         Returns customer_id, item_id (String), seen (Boolean), rank (Int32, 1 = best within customer and seen), score
         (Float64, comparable between seen and unseen of one customer), sorted by customer_id, seen descending, rank.
-        Ties are broken by item_id. Raises TypeError where `ranking` is not among the kind's tasks.
+        Ties are broken by item_id. Fewer than k where there are fewer to rank; none for k = 0. Raises TypeError where
+        `ranking` is not among the kind's tasks.
         """
 
     @abstractmethod
