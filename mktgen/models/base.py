@@ -18,6 +18,19 @@ Task = Literal["ranking", "customer", "spend"]
 
 
 @dataclass(frozen=True)
+class Mailings:
+    """Campaigns mailed to customers, as known on the day.
+
+    rows: customer_id, campaign_id, campaign_type (String), cut (Date, the day of the mailing: nothing dated on or after it
+    is in the row but the label), any numeric facts, and `redeemed` (Boolean) where it is to be learned from. items:
+    campaign_id, item_id of what the campaigns' offers cover.
+    """
+
+    rows: pl.DataFrame
+    items: pl.DataFrame
+
+
+@dataclass(frozen=True)
 class TrainingSet:
     """Everything a model may learn from. Nothing in it is dated on or after `cut`.
 
@@ -25,14 +38,15 @@ class TrainingSet:
     order_id, item_id. examples: columns of contracts.CUSTOMER_FEATURES plus `cut` (Date), `purchased_7d` and
     `purchased_28d` (Boolean) and `spend_28d_minor` (Int64); weekly cuts whose 28-day labels end on or before `cut`,
     customers active at each cut.
-    items: contracts.ITEM_FEATURES as of `cut`. Raises PermanentError where a value can't be learned from (see
-    refuse_unusable).
+    items: contracts.ITEM_FEATURES as of `cut`. mailings: campaigns whose labels were final before `cut`, for kinds that
+    learn redemption. Raises PermanentError where a value can't be learned from (see refuse_unusable).
     """
 
     cut: date
     events: pl.DataFrame
     examples: pl.DataFrame
     items: pl.DataFrame
+    mailings: Mailings | None = None
 
     def __post_init__(self) -> None:
         refuse_unusable(self.cut, self.events, self.examples, self.items)
