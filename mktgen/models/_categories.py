@@ -73,7 +73,8 @@ def _by_category(owner: Ints, token: Ints, shape: tuple[int, int], weights: list
     known = token > 0
     cell = owner[known] * categories + token[known] - 1
     sums = [np.bincount(cell, weight[known], owners * categories) for weight in weights]
-    return np.stack(sums, axis=-1).reshape(owners, categories, len(weights))
+    result: Doubles = np.stack(sums, axis=-1).astype(np.float64).reshape(owners, categories, len(weights))
+    return result
 
 
 class CategoryHead(nn.Module):
@@ -93,11 +94,14 @@ class CategoryHead(nn.Module):
         """[L, C]. state: [S, width]; features: [S, F]; inputs: embedding of the categories among an event's attributes."""
         read, facts = state[week.state].float(), features[week.state]
         token = torch.arange(1, week.counts.shape[1] + 1, device=state.device)
-        result: Tensor = self.own(week.counts)[..., 0] + self.common(token)[:, 0] + self.taste(read) @ inputs(token).T
-        return (result + self.visit(torch.cat([read, facts], dim=1))).float()
+        visit = self.visit(torch.cat([read, facts], dim=1))
+        liked = self.common(token)[:, 0] + self.taste(read) @ inputs(token).T
+        result: Tensor = (self.own(week.counts)[..., 0] + liked + visit).float()
+        return result
 
 
 def category_loss(logits: Tensor, week: CategoryWeek) -> Tensor:
     """Sum over states of the mean cross-entropy of the categories."""
     each = functional.binary_cross_entropy_with_logits(logits, week.bought, reduction="none")
-    return each.sum() / max(week.bought.shape[1], 1)
+    result: Tensor = each.sum() / max(week.bought.shape[1], 1)
+    return result
