@@ -59,6 +59,8 @@ class TransformerSettings(Section):
     weight_decay: float = Field(0.01, ge=0)
     purchase_weight: float = Field(1.0, ge=0, description="weight of the purchase loss beside the ranking loss")
     spend_weight: float = Field(0.3, ge=0, description="weight of the spend loss")
+    category_weight: float = Field(0.3, ge=0, description="weight of the loss of the week's categories; 0 = none")
+    redemption_weight: float = Field(0.3, ge=0, description="weight of the redemption loss, where mailings are given")
     dropout: float = Field(0.1, ge=0, lt=1)
     min_item_lines: int = Field(10, ge=1, description="rarer items share their category's token")
     negatives: int = Field(0, ge=0, description="items drawn per step to score against; 0 = the whole vocabulary")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mktgen.models._copying import candidates
 from mktgen.models._events import BEGIN_GAP, WEEKDAYS, EventLog, Floats, Ints
+from mktgen.models._heads import ExtraBatch, Extras
 from mktgen.models._item_facts import PLAN_FACTS, ItemFacts, scaled
 from mktgen.models._packing import Packing
 from mktgen.models._sampling import CatalogueSampler
@@ -75,6 +76,7 @@ class Batch:
     hit_weight: Tensor
     columns: Columns
     excluded: Pairs
+    extras: ExtraBatch
     ranked: int
     events: int
 
@@ -82,14 +84,16 @@ class Batch:
     def counts(self) -> dict[str, float]:
         """What the losses are means over: states with a target week, and states with labels."""
         known = {"purchase": self.labelled, "spend": self.spend_known}
-        return {"ranking": float(self.ranked), **{name: float(mask.sum()) for name, mask in known.items()}}
+        masks = {name: float(mask.sum()) for name, mask in known.items()}
+        return {"ranking": float(self.ranked), **masks, **self.extras.counts}
 
     def to(self, device: torch.device) -> Self:
         if device.type == "cpu":
             return self
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         moved: dict[str, Any] = {
-            n: v.to(device) if isinstance(v, Tensor | Packing | Columns | Pairs) else v for n, v in values.items()
+            n: v.to(device) if isinstance(v, Tensor | Packing | Columns | Pairs | ExtraBatch) else v
+            for n, v in values.items()
         }
         return type(self)(**moved)
 
@@ -101,7 +105,7 @@ class Scene:
     facts: of the log's codes at each of `moments` (day numbers, sorted). features:
     [examples, F] standardised, labels: [examples, 2]. spend: [examples] of 28 days in the model's unit, NaN
     where it isn't known. item_category: [V] tokens. vocabulary_facts: `facts` in token order.
-    sampler: draws the columns of a batch; None for the whole vocabulary.
+    sampler: draws the columns of a batch; None for the whole vocabulary. extras: what further heads read.
     """
 
     log: EventLog
@@ -116,6 +120,7 @@ class Scene:
     spend: Floats
     memory: int
     sampler: CatalogueSampler | None
+    extras: Extras
 
 
 def by_token(facts: ItemFacts, log: EventLog, vocabulary_size: int) -> ItemFacts:
@@ -162,7 +167,8 @@ def collate(scene: Scene, chosen: Ints, draw: tuple[int, ...] = ()) -> Batch:
         "day": torch.from_numpy(np.where(begins, 0, (log.day[event] if log.day.size else 0) - opened)).float(),
         "row": torch.from_numpy(np.repeat(first - start, per_window) + scene.states.end[state]),
     }
-    moment = np.searchsorted(scene.moments, scene.states.cut[state]).astype(np.int64)
+    # A mailing's state lies between two cuts and ranks nothing; any other has a moment of its own.
+    moment = np.maximum(np.searchsorted(scene.moments, scene.states.cut[state], side="right") - 1, 0).astype(np.int64)
     own, ranked = _candidates(scene, state, moment, np.random.Generator(np.random.PCG64([*draw, 1])))
     return Batch(
         packing=packing,
@@ -171,6 +177,7 @@ def collate(scene: Scene, chosen: Ints, draw: tuple[int, ...] = ()) -> Batch:
         **own,
         elapsed=_elapsed(scene, state),
         moment=torch.from_numpy(moment),
+        extras=scene.extras.batch(log, scene.states, state, scene.memory),
         ranked=ranked,
         events=int((stop - start).sum()),
     )

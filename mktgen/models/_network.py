@@ -12,10 +12,12 @@ from torch.nn.utils.rnn import PackedSequence
 
 from mktgen.models._backbone import Backbone, Size
 from mktgen.models._batch import Batch, Columns
+from mktgen.models._categories import CategoryHead, category_loss
 from mktgen.models._copying import DECAYED_56, FEATURES, decayed_counts
 from mktgen.models._events import CHANNELS, GAP_BUCKETS, KINDS, PRICE_BANDS, WEEKDAYS
 from mktgen.models._item_facts import PLAN_FACTS
 from mktgen.models._packing import Packing
+from mktgen.models._redemption import RedemptionHead, redemption_loss
 from mktgen.models._softmax import catalogue_logsumexp
 from mktgen.models._taste import COUNT_SCALE, HALF_LIFE, Taste
 from mktgen.models._trainer import Learner
@@ -34,6 +36,8 @@ class Architecture:
     categories: int
     customer_features: int
     dropout: float
+    mailing_facts: int = 0
+    campaign_types: int = 0  # 0: no redemption head
 
     @property
     def size(self) -> Size:
@@ -84,6 +88,7 @@ class Outputs:
     """rest: [states] log of the sum of exponentials of the logits of all items that are neither bought before nor in the
     target week. hit: [hits] logits of the week's items that are new to the customer. copy: [candidates] logits of items
     bought before, common or rare. purchase: [states, HORIZONS] logits. spend: [states, 2], see `spend_loss`.
+    category, redemption: logits of the extras' states and mailings.
     """
 
     rest: Tensor
@@ -91,6 +96,8 @@ class Outputs:
     copy: Tensor
     purchase: Tensor
     spend: Tensor
+    category: Tensor
+    redemption: Tensor
 
 
 class BehaviourNetwork(nn.Module):
@@ -138,6 +145,10 @@ class BehaviourNetwork(nn.Module):
             nn.Linear(width + inputs, 32), nn.GELU(), nn.Dropout(shape.dropout), nn.Linear(32, 2)
         )
         self._initialise()
+        self.category = CategoryHead(width, inputs, shape.categories)
+        self.redemption: RedemptionHead | None = None
+        if shape.campaign_types:
+            self.redemption = RedemptionHead(width, shape.mailing_facts, shape.campaign_types, shape.dropout)
 
     def _initialise(self) -> None:
         """Start as personal frequency with a half-life of 56 days over recent popularity, and learn from there."""
@@ -189,7 +200,10 @@ class BehaviourNetwork(nn.Module):
         rest = catalogue_logsumexp(query, table, bias + columns.log_weight, batch.excluded)
         hit = (query[batch.hit_state] * functional.embedding(batch.hit_column, table)).sum(1).float()
         hit = hit + bias[batch.hit_column]
-        return Outputs(rest, hit, self.copy(state, batch), self.purchases(state, batch), self.spends(state, batch))
+        return Outputs(
+            rest, hit, self.copy(state, batch), self.purchases(state, batch), self.spends(state, batch),
+            self.categories(state, batch), self.redemptions(state, batch),
+        )  # fmt: skip
 
     def _tokens(self, token: Tensor) -> Tensor:
         """While learning some items are scored as new ones are, by their category alone, so that an item newer than the
@@ -233,6 +247,18 @@ class BehaviourNetwork(nn.Module):
         """[states, HORIZONS] logits."""
         facts = torch.cat([state.float(), batch.features], dim=1)
         result: Tensor = (self.purchase_linear(batch.features) + self.purchase(facts)).float()
+        return result
+
+    def categories(self, state: Tensor, batch: Batch) -> Tensor:
+        """[L, categories] logits, see CategoryWeek."""
+        result: Tensor = self.category(state, batch.features, batch.extras.week, self.inputs.category)
+        return result
+
+    def redemptions(self, state: Tensor, batch: Batch) -> Tensor:
+        """[M] logits, see MailedBatch."""
+        if self.redemption is None:
+            return batch.extras.mailed.offset
+        result: Tensor = self.redemption(state, batch.extras.mailed, self.inputs.category)
         return result
 
     def spends(self, state: Tensor, batch: Batch) -> Tensor:
@@ -296,6 +322,8 @@ class BehaviourLearner(Learner):
             "ranking": rank_loss(outputs, batch),
             "purchase": purchase_loss(outputs, batch),
             "spend": spend_loss(outputs, batch),
+            "category": category_loss(outputs.category, batch.extras.week),
+            "redemption": redemption_loss(outputs.redemption, batch.extras.mailed),
         }
 
     def flops(self, batch: Batch) -> float:

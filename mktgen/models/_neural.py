@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, Self
 
@@ -18,17 +18,19 @@ from mktgen.models import _files
 from mktgen.models._batch import Batch, Scene, by_token, collate
 from mktgen.models._checkpoint import WEIGHTS, weights_of
 from mktgen.models._events import Floats, Ints, day_number, encode_events
+from mktgen.models._heads import Extras
 from mktgen.models._item_facts import ItemFacts, plans, recent_lines
 from mktgen.models._network import Architecture, BehaviourLearner, BehaviourNetwork
 from mktgen.models._normalise import FEATURES, Normalisation
 from mktgen.models._processes import processes, reproducible
+from mktgen.models._redemption import MailingScale, with_mailing_states
 from mktgen.models._sampling import CatalogueSampler
 from mktgen.models._scoring import Scorer
 from mktgen.models._states import batches, training_states, windows
 from mktgen.models._taste import Taste
 from mktgen.models._trainer import Plan, Trainer
 from mktgen.models._vocabulary import Vocabulary
-from mktgen.models.base import FitReport, History, Session, Task, TrainingSet, VectorModel
+from mktgen.models.base import FitReport, History, Mailings, Session, Task, TrainingSet, VectorModel
 from mktgen.settings import ModelSettings, TransformerSettings
 
 _SCALE_WINDOWS: Final = 200  # windows whose candidates give the copy part its scale
@@ -74,10 +76,11 @@ class NeuralModel(VectorModel):
         vocabulary = Vocabulary.learn(data.items, recipe.min_item_lines)
         normalisation = Normalisation.learn(data.examples)
         unit = spend_unit(data.examples)
-        scene = training_scene(data, vocabulary, recipe, normalisation, unit)
-        shape = Architecture(
-            self.encoder, recipe.width, vocabulary.size, vocabulary.categories.height, len(FEATURES), recipe.dropout
-        )
+        scale = MailingScale.learn(data.mailings) if data.mailings is not None else None
+        scene = training_scene(data, vocabulary, recipe, normalisation, unit, scale)
+        mailed = (len(scale.regression.features), len(scale.types)) if scale else (0, 0)
+        sizes = (vocabulary.size, vocabulary.categories.height, len(FEATURES))
+        shape = Architecture(self.encoder, recipe.width, *sizes, recipe.dropout, *mailed)
         with processes() as group, reproducible(settings.threads):
             torch.manual_seed(session.seed)
             network = BehaviourNetwork(shape)
@@ -94,7 +97,7 @@ class NeuralModel(VectorModel):
                 weight_decay=recipe.weight_decay,
                 checkpoint_every=settings.checkpoint_every,
                 identity=identity,
-                parts={"ranking": 1.0, "purchase": recipe.purchase_weight, "spend": recipe.spend_weight},
+                parts=_parts(recipe, redemption=scale is not None),
                 accumulate=recipe.accumulate,
                 average=recipe.average,
                 precision=torch.bfloat16 if group.device.type == "cuda" else torch.float32,
@@ -102,9 +105,9 @@ class NeuralModel(VectorModel):
             course = SceneCourse(scene, recipe.batch_customers, session.seed)
             progress = Trainer(BehaviourLearner(network, shape), course, plan, session, group).run()
         rates = data.examples.select(pl.col("purchased_7d", "purchased_28d").mean()).row(0)
-        sizes = (recipe.events, recipe.memory_events, settings.threads, recipe.min_item_lines)
+        limits = (recipe.events, recipe.memory_events, settings.threads, recipe.min_item_lines)
         self._scorer = Scorer(
-            network.cpu().eval(), shape, vocabulary, normalisation, (rates[0], rates[1]), unit, *sizes
+            network.cpu().eval(), shape, vocabulary, normalisation, (rates[0], rates[1]), unit, *limits, scale
         )
         facts = {
             **asdict(shape),
@@ -136,6 +139,17 @@ class NeuralModel(VectorModel):
     def spend(self, history: History, customers: list[str]) -> pl.DataFrame:
         return self._trained.spend(history, customers)
 
+    def categories(self, history: History, customers: list[str], k: int) -> pl.DataFrame:
+        """customer_id, category, p_7d (Float64): the k likeliest of the next 7 days, best first, ties by category."""
+        return self._trained.categories(history, customers, k)
+
+    def redemptions(self, history: History, mailings: Mailings) -> pl.DataFrame:
+        """customer_id, campaign_id, p_redeem (Float64) of the rows, in their order; the day of mailing is history.cut.
+
+        Raises PermanentError where the model learned from no mailings.
+        """
+        return self._trained.redemptions(history, mailings)
+
     def vectors(self, history: History, customers: list[str]) -> pl.DataFrame:
         return self._trained.vectors(history, customers)
 
@@ -156,6 +170,7 @@ class NeuralModel(VectorModel):
             "base_rates": list(scorer.base_rates),
             "spend_unit_minor": scorer.spend_unit,
             "normalisation": scorer.normalisation.to_json(),
+            "mailings": scorer.mailings.to_json() if scorer.mailings else None,
         }
         _files.write_meta(directory, self.kind, body)
         scorer.vocabulary.save(directory)
@@ -182,8 +197,15 @@ class NeuralModel(VectorModel):
             (week, month),
             body["spend_unit_minor"],
             *sizes,
+            MailingScale.from_json(body["mailings"]) if body["mailings"] else None,
         )
         return model
+
+
+def _parts(recipe: TransformerSettings, redemption: bool) -> dict[str, float]:
+    """Weight of each loss."""
+    known = {"purchase": recipe.purchase_weight, "spend": recipe.spend_weight, "category": recipe.category_weight}
+    return {"ranking": 1.0, **known} | ({"redemption": recipe.redemption_weight} if redemption else {})
 
 
 def spend_unit(examples: pl.DataFrame) -> float:
@@ -198,8 +220,9 @@ def training_scene(
     recipe: TransformerSettings,
     normalisation: Normalisation,
     unit: float = 1.0,
+    scale: MailingScale | None = None,
 ) -> Scene:
-    """Everything a training reads, as arrays; `unit`: minor units that spend is counted in.
+    """Everything a training reads, as arrays; `unit`: minor units that spend is counted in; scale: of data.mailings.
 
     Raises PermanentError where there is nothing to learn from.
     """
@@ -215,6 +238,13 @@ def training_scene(
     facts = ItemFacts(recent_lines(log, moments), plans(data.promotions, log.item_ids, moments))
     common = by_token(facts, log, vocabulary.size)
     sampled = 0 < recipe.negatives < vocabulary.size
+    extras = replace(Extras.none(vocabulary.categories.height), week="labelled" if recipe.category_weight else "no")
+    if data.mailings is not None and scale is not None:
+        mailed = data.mailings.rows
+        on = (log.find(mailed["customer_id"].to_list()), mailed["cut"].to_physical().to_numpy().astype(np.int64))
+        states, place = with_mailing_states(states, log, *on)
+        categories = data.items.select("item_id", "category")
+        extras = replace(extras, mailed=scale.encode(data.mailings, place, vocabulary, categories, labelled=True))
     return Scene(
         log=log,
         states=states,
@@ -228,6 +258,7 @@ def training_scene(
         spend=(np.maximum(examples["spend_28d_minor"].to_numpy(), 0) / unit).astype(np.float32),
         memory=recipe.memory_events,
         sampler=CatalogueSampler.of(common.lines.max(axis=0).astype(np.float64), recipe.negatives) if sampled else None,
+        extras=extras,
     )
 
 
@@ -247,7 +278,9 @@ def _identity(scene: Scene, shape: Architecture, recipe: TransformerSettings, ru
     digest.update(json.dumps(facts, sort_keys=True).encode())
     arrays: list[Ints | Floats] = [
         log.first, log.day, log.code, log.price, log.gap, log.promoted, log.kind, log.channel, log.code_item, log.code_category,
-        scene.facts.plan, scene.states.end, scene.states.until, scene.states.cut, scene.features, scene.labels, scene.spend,
+        scene.facts.plan,
+        scene.states.end, scene.states.until, scene.states.cut, scene.features, scene.labels, scene.spend,
+        *scene.extras.mailed.digested(),
     ]  # fmt: skip
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())

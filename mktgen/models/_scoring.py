@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -11,17 +11,20 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from mktgen.errors import PermanentError
 from mktgen.models._batch import Batch, Columns, Scene, collate
 from mktgen.models._events import Ints, day_number, encode_events
+from mktgen.models._heads import Extras
 from mktgen.models._item_facts import ItemFacts, plans, scaled
 from mktgen.models._network import Architecture, BehaviourNetwork, expected_spend
 from mktgen.models._normalise import FEATURES, Normalisation
 from mktgen.models._processes import reproducible
+from mktgen.models._redemption import MailingScale
 from mktgen.models._softmax import Pairs
 from mktgen.models._states import States, Windows
 from mktgen.models._topk import stream_top
 from mktgen.models._vocabulary import Vocabulary
-from mktgen.models.base import History
+from mktgen.models.base import History, Mailings
 
 _BATCH: Final = 64  # customers scored at once
 _RANKING: Final[dict[str, Any]] = {
@@ -50,15 +53,18 @@ class Scorer:
     memory: int
     threads: int
     min_item_lines: int
+    mailings: MailingScale | None = None
 
     def rank(self, history: History, customers: list[str], k: int) -> pl.DataFrame:
         """See Model.rank. Customers without events get the popular items of the last 28 days.
 
         Items that became common after the training compete by category and popularity.
         """
+        found = _Found()
+        if k < 1:
+            return found.frame([])
         catalogue = self._catalogue(history)
         scene = self._scene(history, customers)
-        found = _Found()
         popular = _popular(history.items, k)
         with reproducible(self.threads), torch.inference_mode():
             table, offset = self._output_layer(catalogue, history)
@@ -108,6 +114,41 @@ class Scorer:
         values[unknown] = self.base_rates[1]
         columns = {"customer_id": scene.log.customers, "spend_28d_minor": values * self.spend_unit}
         return pl.DataFrame(columns, schema_overrides={"customer_id": pl.String})
+
+    def categories(self, history: History, customers: list[str], k: int) -> pl.DataFrame:
+        """See NeuralModel.categories. Who has no events gets what is common."""
+        scene = self._scene(history, customers)
+        scene = replace(scene, extras=replace(scene.extras, week="all"))
+        names = self.vocabulary.categories["category"]
+        best = min(k, names.len())
+        places = np.zeros((len(scene.log.customers), best), dtype=np.int64)
+        chances = np.zeros(places.shape)
+        with reproducible(self.threads), torch.inference_mode():
+            for chosen, batch in self._batches(scene):
+                p = self.network.categories(self.network.states(batch), batch).double().sigmoid().numpy()
+                # Names are sorted, so a stable sort breaks ties by name.
+                places[chosen] = np.argsort(-p, axis=1, kind="stable")[:, :best]
+                chances[chosen] = np.take_along_axis(p, places[chosen], axis=1)
+        customer = pl.Series("customer_id", scene.log.customers, dtype=pl.String)
+        owner = np.repeat(np.arange(customer.len(), dtype=np.int64), best)
+        columns = [customer.gather(owner), names.gather(places.ravel()), pl.Series("p_7d", chances.ravel())]
+        return pl.DataFrame(columns)
+
+    def redemptions(self, history: History, mailings: Mailings) -> pl.DataFrame:
+        """See NeuralModel.redemptions."""
+        if self.mailings is None:
+            raise PermanentError("this model learned from no mailings: train it with TrainingSet.mailings")
+        rows = mailings.rows
+        scene = self._scene(history, rows["customer_id"].to_list())
+        place, categories = scene.log.find(rows["customer_id"].to_list()), history.items.select("item_id", "category")
+        mailed = self.mailings.encode(mailings, place, self.vocabulary, categories, labelled=False)
+        scene = replace(scene, extras=replace(scene.extras, mailed=mailed))
+        values = np.zeros(rows.height)
+        with reproducible(self.threads), torch.inference_mode():
+            for _, batch in self._batches(scene):
+                p = self.network.redemptions(self.network.states(batch), batch).double().sigmoid()
+                values[batch.extras.mailed.row.numpy()] = p.numpy()
+        return rows.select("customer_id", "campaign_id").with_columns(pl.Series("p_redeem", values, dtype=pl.Float64))
 
     def vectors(self, history: History, customers: list[str]) -> pl.DataFrame:
         """See VectorModel.vectors: the state of the sequence before the cut, `width` numbers."""
@@ -177,6 +218,7 @@ class Scorer:
             spend=np.zeros(0, dtype=np.float32),
             memory=self.memory,
             sampler=None,
+            extras=Extras.none(self.vocabulary.categories.height),
         )
 
     def _codes(self, scene: Scene, chosen: Ints) -> list[Ints]:

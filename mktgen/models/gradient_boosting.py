@@ -74,11 +74,15 @@ class GradientBoosting(Model):
 
     def spend(self, history: History, customers: list[str]) -> pl.DataFrame:
         frame = known_customers(history, customers)
+        if frame.is_empty():  # scikit-learn refuses to predict for nobody
+            return spend_frame(frame, np.zeros(0))
         with threadpool_limits(limits=1):
             expected = self._models["spend_28d"].predict(feature_matrix(frame, FEATURES)) * _SPEND_UNIT
         return spend_frame(frame, expected)
 
     def _positive(self, name: str, values: Floats) -> Floats:
+        if not values.shape[0]:
+            return np.zeros(0)
         with threadpool_limits(limits=1):
             result: Floats = self._models[name].predict_proba(values)[:, 1]
         return result
