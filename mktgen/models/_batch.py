@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mktgen.models._attributes import Facts, ItemFacts
 from mktgen.models._copying import candidates
 from mktgen.models._events import BEGIN_GAP, WEEKDAYS, EventLog, Floats, Ints
 from mktgen.models._packing import Packing
@@ -24,13 +25,15 @@ class Columns:
     """The items that states are scored against: the whole vocabulary, or a sample of it and the batch's hits.
 
     token, category: [K]. popularity: [M, K] scaled log lines of the 28 days before each cut. log_weight: [K] minus the
-    logarithm of the chance to be in the sample; -inf for a hit that was not drawn, which stands for itself alone.
+    logarithm of the chance to be in the sample; -inf for a hit that was not drawn, which stands for itself alone. facts:
+    attributes of the K items.
     """
 
     token: Tensor
     category: Tensor
     popularity: Tensor
     log_weight: Tensor
+    facts: Facts
 
     def to(self, device: torch.device) -> Self:
         return type(self)(*(getattr(self, f.name).to(device) for f in fields(self)))
@@ -40,6 +43,7 @@ class Columns:
 class Batch:
     """Shapes: R rows (the events of all windows, each window opened by an empty row), S states, N candidates, H hits.
 
+    good: [R] row in goods, the attributes of the items of these rows. person: [windows, fields] tokens of the customers.
     day: [R] days since the window's first event. row: [S] the row at whose end a state is read. moment: [S] row of its
     cut in columns.popularity. Weights sum to at most 1 per state: candidate_weight [N] is above 0 where an item bought
     before is in the target week; `hit_*` are the week's items of the vocabulary that are new to the customer. excluded:
@@ -55,6 +59,9 @@ class Batch:
     weekday: Tensor
     kind: Tensor
     channel: Tensor
+    good: Tensor
+    goods: Facts
+    person: Tensor
     day: Tensor
     row: Tensor
     elapsed: Tensor
@@ -88,7 +95,8 @@ class Batch:
             return self
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         moved: dict[str, Any] = {
-            n: v.to(device) if isinstance(v, Tensor | Packing | Columns | Pairs) else v for n, v in values.items()
+            n: v.to(device) if isinstance(v, Tensor | Packing | Columns | Pairs | Facts) else v
+            for n, v in values.items()
         }
         return type(self)(**moved)
 
@@ -100,6 +108,8 @@ class Scene:
     popularity: [moments, codes] lines of the 28 days before each of `moments` (day numbers, sorted). features:
     [examples, F] standardised, labels: [examples, 2]. spend: [examples] of 28 days in the model's unit, NaN
     where it isn't known. item_category: [V] tokens. vocabulary_popularity: [moments, V].
+    goods: attributes of the vocabulary's items in the order of their tokens, then of the log's other items; code_good: row
+    in it by code. people: [customers, fields] tokens.
     sampler: draws the columns of a batch; None for the whole vocabulary.
     """
 
@@ -115,6 +125,9 @@ class Scene:
     spend: Floats
     memory: int
     sampler: CatalogueSampler | None
+    goods: ItemFacts
+    code_good: Ints
+    people: Ints
 
 
 def recent_lines(log: EventLog, moments: Ints) -> Floats:
@@ -172,6 +185,8 @@ def collate(scene: Scene, chosen: Ints, draw: tuple[int, ...] = ()) -> Batch:
         "day": torch.from_numpy(np.where(begins, 0, (log.day[event] if log.day.size else 0) - opened)).float(),
         "row": torch.from_numpy(np.repeat(first - start, per_window) + scene.states.end[state]),
     }
+    good = rows(scene.code_good[log.code])
+    present = torch.unique(good)
     moment = np.searchsorted(scene.moments, scene.states.cut[state]).astype(np.int64)
     own, ranked = _candidates(scene, state, moment, np.random.Generator(np.random.PCG64([*draw, 1])))
     return Batch(
@@ -179,6 +194,9 @@ def collate(scene: Scene, chosen: Ints, draw: tuple[int, ...] = ()) -> Batch:
         **sequence,
         **_labels(scene, state),
         **own,
+        good=torch.searchsorted(present, good),
+        goods=scene.goods.take(present.numpy()),
+        person=torch.from_numpy(scene.people[scene.states.customer[found.first[chosen]]]),
         elapsed=_elapsed(scene, state),
         moment=torch.from_numpy(moment),
         ranked=ranked,
@@ -276,5 +294,6 @@ def _columns(scene: Scene, hits: Ints, generator: np.random.Generator) -> tuple[
         category=torch.from_numpy(scene.item_category[token - 1]),
         popularity=torch.from_numpy(scaled(scene.vocabulary_popularity[:, token - 1])),
         log_weight=torch.from_numpy(weight),
+        facts=scene.goods.take(token),
     )
     return columns, place

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
+from mktgen.models._attribute_vectors import FieldVectors, ItemVectors
+from mktgen.models._attributes import Facts
 from mktgen.models._backbone import Backbone, Size
 from mktgen.models._batch import Batch
 from mktgen.models._copying import DECAYED_56, FEATURES
@@ -32,6 +34,8 @@ class Architecture:
     categories: int
     customer_features: int
     dropout: float
+    item_values: int = 0
+    customer_values: int = 0
 
     @property
     def size(self) -> Size:
@@ -54,7 +58,10 @@ class LstmEncoder(nn.Module):
 
 
 class EventInputs(nn.Module):
-    """What an event is, as one vector: the sum of its attributes' embeddings. Token 0 of each means missing or new."""
+    """What an event is, as one vector: the sum of its attributes' embeddings. Token 0 of each means missing or new.
+
+    The empty row that opens a window says who the customer is.
+    """
 
     def __init__(self, shape: Architecture) -> None:
         super().__init__()
@@ -62,6 +69,8 @@ class EventInputs(nn.Module):
         self.category = nn.Embedding(shape.categories + 1, shape.width)
         sizes = (PRICE_BANDS, GAP_BUCKETS + 1, 2, WEEKDAYS, len(KINDS), len(CHANNELS))
         self.context = nn.ModuleList(nn.Embedding(size, shape.width) for size in sizes)
+        self.attributes = ItemVectors(shape.item_values, shape.width)
+        self.customer = FieldVectors(shape.customer_values, shape.width)
 
     def forward(self, batch: Batch) -> Tensor:
         """[R, width]."""
@@ -69,11 +78,12 @@ class EventInputs(nn.Module):
         context = (batch.price, batch.gap, batch.promoted, batch.weekday, batch.kind, batch.channel)
         for table, values in zip(self.context, context, strict=True):
             x = x + table(values)
-        return x
+        x = x + functional.embedding(batch.good, self.attributes.of(batch.goods))
+        return x.index_add(0, batch.packing.first[:-1], self.customer(batch.person).to(x.dtype))
 
-    def items(self, token: Tensor, category: Tensor) -> Tensor:
-        """[items, width] as the output layer takes them, tied with the input; token 0 (rare or new) has its category."""
-        result: Tensor = self.item(token) + self.category(category)
+    def items(self, token: Tensor, category: Tensor, facts: Facts) -> Tensor:
+        """[items, width] as the output layer takes them, tied with the input; token 0 (rare or new) has the rest."""
+        result: Tensor = self.item(token) + self.category(category) + self.attributes.of(facts)
         return result
 
 
@@ -129,6 +139,8 @@ class BehaviourNetwork(nn.Module):
                 nn.init.normal_(module.weight, std=0.05)
         for table in (self.item_bias, self.item_copy, self.category_copy):
             nn.init.zeros_(table.weight)
+        self.inputs.attributes.start()
+        self.inputs.customer.start()
         with torch.no_grad():
             self.copy_linear.weight.zero_()
             self.copy_linear.weight[0, DECAYED_56] = 1.0
@@ -154,7 +166,8 @@ class BehaviourNetwork(nn.Module):
         # An item's popularity differs from cut to cut: one more input for each cut, which only its own states look at.
         moment = functional.one_hot(batch.moment, columns.popularity.shape[0]).to(state.dtype)
         query = torch.cat([self.generate_query(state), self.popularity * moment], dim=1)
-        table = torch.cat([self.inputs.items(token, columns.category), columns.popularity.T], dim=1)
+        items = self.inputs.items(token, columns.category, columns.facts)
+        table = torch.cat([items, columns.popularity.T], dim=1)
         bias = self.item_bias(token)[:, 0]
         rest = catalogue_logsumexp(query, table, bias + columns.log_weight, batch.excluded)
         hit = (query[batch.hit_state] * functional.embedding(batch.hit_column, table)).sum(1).float()
@@ -162,16 +175,16 @@ class BehaviourNetwork(nn.Module):
         return Outputs(rest, hit, self.copy(state, batch), self.purchases(state, batch), self.spends(state, batch))
 
     def _tokens(self, token: Tensor) -> Tensor:
-        """While learning some items are scored as new ones are, by their category alone, so that an item newer than the
+        """While learning some items are scored as new ones are, by category and attributes, so that an item newer than the
         model gets a score that was learned (as in DropoutNet, Volkovs et al., NIPS 2017)."""
         if not self.training:
             return token
         return token * (torch.rand(token.shape, device=token.device) >= _COLD_SHARE)
 
-    def output_layer(self, token: Tensor, category: Tensor, popularity: Tensor) -> tuple[Tensor, Tensor]:
+    def output_layer(self, token: Tensor, category: Tensor, popularity: Tensor, facts: Facts) -> tuple[Tensor, Tensor]:
         """[items, width] and [items]: a new item's logit is generate_query(state) @ table.T + offset. popularity: [items]."""
         offset: Tensor = self.item_bias(token)[:, 0] + self.popularity * popularity
-        return self.inputs.items(token, category), offset
+        return self.inputs.items(token, category, facts), offset
 
     def copy(self, state: Tensor, batch: Batch) -> Tensor:
         """[candidates] logits of items bought before."""

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from mktgen.errors import CorruptArtefact, PermanentError
 from mktgen.models import _files
+from mktgen.models._attributes import Attributes
 from mktgen.models._batch import Batch, Scene, by_token, collate, recent_lines
 from mktgen.models._checkpoint import WEIGHTS, weights_of
 from mktgen.models._events import Floats, Ints, day_number, encode_events
@@ -70,10 +71,12 @@ class NeuralModel(VectorModel):
         vocabulary = Vocabulary.learn(data.items, recipe.min_item_lines)
         normalisation = Normalisation.learn(data.examples)
         unit = spend_unit(data.examples)
-        scene = training_scene(data, vocabulary, recipe, normalisation, unit)
+        attributes = Attributes.learn(data)
+        scene = training_scene(data, vocabulary, recipe, normalisation, unit, attributes)
         shape = Architecture(
-            self.encoder, recipe.width, vocabulary.size, vocabulary.categories.height, len(FEATURES), recipe.dropout
-        )
+            self.encoder, recipe.width, vocabulary.size, vocabulary.categories.height, len(FEATURES), recipe.dropout,
+            attributes.item_values.known.height, attributes.customers.known.height,
+        )  # fmt: skip
         with processes() as group, reproducible(settings.threads):
             torch.manual_seed(session.seed)
             network = BehaviourNetwork(shape)
@@ -94,7 +97,7 @@ class NeuralModel(VectorModel):
         rates = data.examples.select(pl.col("purchased_7d", "purchased_28d").mean()).row(0)
         sizes = (recipe.events, recipe.memory_events, settings.threads, recipe.min_item_lines)
         self._scorer = Scorer(
-            network.cpu().eval(), shape, vocabulary, normalisation, (rates[0], rates[1]), unit, *sizes
+            network.cpu().eval(), shape, vocabulary, attributes, normalisation, (rates[0], rates[1]), unit, *sizes
         )
         facts = {
             **asdict(shape),
@@ -149,6 +152,7 @@ class NeuralModel(VectorModel):
         }
         _files.write_meta(directory, self.kind, body)
         scorer.vocabulary.save(directory)
+        scorer.attributes.save(directory)
         save_file(weights_of(scorer.network), str(directory / WEIGHTS))
 
     @classmethod
@@ -157,6 +161,7 @@ class NeuralModel(VectorModel):
         body = _files.read_meta(directory, cls.kind)
         if not (directory / WEIGHTS).exists():
             raise CorruptArtefact(f"{directory / WEIGHTS}: missing; save the model again")
+        vocabulary, attributes = Vocabulary.load(directory), Attributes.load(directory)
         shape = Architecture(**body["architecture"])
         network = BehaviourNetwork(shape)
         network.load_state_dict(load_file(str(directory / WEIGHTS)))
@@ -167,7 +172,8 @@ class NeuralModel(VectorModel):
         model._scorer = Scorer(
             network.eval(),
             shape,
-            Vocabulary.load(directory),
+            vocabulary,
+            attributes,
             normalisation,
             (week, month),
             body["spend_unit_minor"],
@@ -188,8 +194,9 @@ def training_scene(
     recipe: TransformerSettings,
     normalisation: Normalisation,
     unit: float = 1.0,
+    attributes: Attributes | None = None,
 ) -> Scene:
-    """Everything a training reads, as arrays; `unit`: minor units that spend is counted in.
+    """Everything a training reads, as arrays; `unit`: minor units that spend is counted in; `attributes`: those of `data`.
 
     Raises PermanentError where there is nothing to learn from.
     """
@@ -203,6 +210,7 @@ def training_scene(
         )
     moments = np.unique(states.cut)
     lines = recent_lines(log, moments)
+    goods, code_good, people = (attributes or Attributes.learn(data)).of_log(log, vocabulary, data)
     common = by_token(log, lines, vocabulary.size)
     sampled = 0 < recipe.negatives < vocabulary.size
     return Scene(
@@ -218,6 +226,9 @@ def training_scene(
         spend=(np.maximum(examples["spend_28d_minor"].to_numpy(), 0) / unit).astype(np.float32),
         memory=recipe.memory_events,
         sampler=CatalogueSampler.of(common.max(axis=0).astype(np.float64), recipe.negatives) if sampled else None,
+        goods=goods,
+        code_good=code_good,
+        people=people,
     )
 
 
@@ -230,6 +241,7 @@ def _identity(scene: Scene, shape: Architecture, recipe: TransformerSettings, ru
     arrays: list[Ints | Floats] = [
         log.first, log.day, log.code, log.price, log.gap, log.promoted, log.kind, log.channel, log.code_item, log.code_category,
         scene.states.end, scene.states.until, scene.states.cut, scene.features, scene.labels, scene.spend,
+        scene.goods.value, scene.goods.text, scene.goods.first, scene.goods.bucket, scene.people,
     ]  # fmt: skip
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())

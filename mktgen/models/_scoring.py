@@ -11,6 +11,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from mktgen.models._attributes import Attributes
 from mktgen.models._batch import Batch, Scene, collate, scaled
 from mktgen.models._events import Floats, Ints, day_number, encode_events
 from mktgen.models._network import Architecture, BehaviourNetwork, expected_spend
@@ -42,6 +43,7 @@ class Scorer:
     network: BehaviourNetwork
     shape: Architecture
     vocabulary: Vocabulary
+    attributes: Attributes
     normalisation: Normalisation
     base_rates: tuple[float, float]
     spend_unit: float
@@ -53,7 +55,7 @@ class Scorer:
     def rank(self, history: History, customers: list[str], k: int) -> pl.DataFrame:
         """See Model.rank. Customers without events get the popular items of the last 28 days.
 
-        Items that became common after the training compete by category and popularity.
+        Items that became common after the training compete by category, attributes and popularity.
         """
         catalogue = self._catalogue(history)
         scene = self._scene(history, customers)
@@ -137,7 +139,9 @@ class Scorer:
         categories = torch.from_numpy(self.vocabulary.category_tokens(catalogue["category"]))
         lines = _lookup(history.items.select("item_id", "lines_28d"), catalogue["item_id"])
         popularity = torch.from_numpy(scaled(lines))
-        return self.network.output_layer(tokens, categories, popularity[0])
+        facts = self.attributes.of_items(catalogue["item_id"], history.item_attributes)
+        rows = facts.take(np.arange(1, catalogue.height + 1, dtype=np.int64))
+        return self.network.output_layer(tokens, categories, popularity[0], rows)
 
     def _scene(self, history: History, customers: list[str]) -> Scene:
         """One state per customer, at the cut; customer i of the log is state i and window i."""
@@ -153,6 +157,7 @@ class Scorer:
         )
         known = found["_row"].is_not_null().to_numpy()
         lines = history.items.select("item_id", "lines_28d")
+        goods, code_good, people = self.attributes.of_log(log, self.vocabulary, history)
         return Scene(
             log=log,
             states=States(
@@ -172,6 +177,9 @@ class Scorer:
             spend=np.zeros(0, dtype=np.float32),
             memory=self.memory,
             sampler=None,
+            goods=goods,
+            code_good=code_good,
+            people=people,
         )
 
     def _codes(self, scene: Scene, chosen: Ints) -> list[Ints]:

@@ -11,6 +11,7 @@ from typing import ClassVar, Literal, Protocol, Self
 
 import polars as pl
 
+from mktgen import contracts
 from mktgen.settings import ModelSettings
 
 Task = Literal["ranking", "customer", "spend"]
@@ -24,13 +25,16 @@ class TrainingSet:
     order_id, item_id. examples: columns of contracts.CUSTOMER_FEATURES plus `cut` (Date), `purchased_7d` and
     `purchased_28d` (Boolean) and `spend_28d_minor` (Int64); weekly cuts whose 28-day labels end on or before `cut`,
     customers active at each cut.
-    items: contracts.ITEM_FEATURES as of `cut`.
+    items: contracts.ITEM_FEATURES as of `cut`. item_attributes, customer_attributes: contracts.ITEMS and
+    contracts.CUSTOMERS of any of them, where something is known; they have no dates and count as known at all times.
     """
 
     cut: date
     events: pl.DataFrame
     examples: pl.DataFrame
     items: pl.DataFrame
+    item_attributes: pl.DataFrame = field(default_factory=contracts.ITEMS.empty)
+    customer_attributes: pl.DataFrame = field(default_factory=contracts.CUSTOMERS.empty)
 
 
 @dataclass(frozen=True)
@@ -38,13 +42,16 @@ class History:
     """What is known of the customers when they are scored; nothing dated on or after `cut`.
 
     events: contracts.SEQUENCES (the last events of each customer), same order as in training.
-    features: contracts.CUSTOMER_FEATURES as of `cut`. items: contracts.ITEM_FEATURES as of `cut`.
+    features: contracts.CUSTOMER_FEATURES as of `cut`. items: contracts.ITEM_FEATURES as of `cut`. Attributes as in
+    training.
     """
 
     cut: date
     events: pl.DataFrame
     features: pl.DataFrame
     items: pl.DataFrame
+    item_attributes: pl.DataFrame = field(default_factory=contracts.ITEMS.empty)
+    customer_attributes: pl.DataFrame = field(default_factory=contracts.CUSTOMERS.empty)
 
 
 class Checkpoints(Protocol):

@@ -39,6 +39,17 @@ class Worlds:
     tables: dict[str, list[Finding]]
     at_once: bool
 
+    def with_attributes(self, known: dict[str, pl.DataFrame], seed: int) -> Worlds:
+        """The same, with item_attributes and customer_attributes, in another order where the lines are in another."""
+        shuffled = {name: reordered(frame, seed) for name, frame in known.items()}
+        return replace(
+            self,
+            one_pass=replace(self.one_pass, **known),
+            future=replace(self.future, **(shuffled if self.at_once else known)),
+            order=replace(self.order, **shuffled),
+            daily=replace(self.daily, **known),
+        )
+
 
 @dataclass(frozen=True)
 class Known:

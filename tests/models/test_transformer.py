@@ -168,14 +168,19 @@ def test_storage_round_trip(model: NeuralModel, tmp_path: Path) -> None:
     loaded = type(model).load(tmp_path / "a")
     loaded.save(tmp_path / "b")
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert names == ["categories.parquet", "model.json", "vocabulary.parquet", "weights.safetensors"]
+    assert names == [
+        "categories.parquet", "customer_values.parquet", "item_attributes.parquet", "model.json", "vocabulary.parquet",
+        "weights.safetensors",
+    ]  # fmt: skip
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     assert_frame_equal(loaded.rank(HISTORY, CUSTOMERS, 5), model.rank(HISTORY, CUSTOMERS, 5))
     assert_frame_equal(loaded.vectors(HISTORY, CUSTOMERS), model.vectors(HISTORY, CUSTOMERS))
 
 
-@pytest.mark.parametrize("missing", ["model.json", "weights.safetensors", "vocabulary.parquet"])
+@pytest.mark.parametrize(
+    "missing", ["model.json", "weights.safetensors", "vocabulary.parquet", "item_attributes.parquet"]
+)
 def test_a_damaged_model_says_what_is_missing(model: NeuralModel, tmp_path: Path, missing: str) -> None:
     model.save(tmp_path)
     (tmp_path / missing).unlink()
@@ -221,7 +226,7 @@ def plain_logits(net: BehaviourNetwork, batch: Batch) -> torch.Tensor:
     """[states, V] logits of new items, the straightforward way."""
     columns = batch.columns
     query = net.generate_query(net.states(batch))
-    table = net.inputs.item(columns.token) + net.inputs.category(columns.category)
+    table = net.inputs.items(columns.token, columns.category, columns.facts)
     offset = net.item_bias(columns.token)[:, 0] + net.popularity * columns.popularity
     return (query @ table.T + offset[batch.moment]).double()
 
