@@ -153,7 +153,10 @@ def model(shop: TasteShop) -> Transformer:
 
 
 def of_own_kind(model: Transformer, shop: TasteShop, history: History, items: list[str]) -> float:
-    """Share of pairs of items, one of the customer's kind and one of another, that are ranked so; ties count one half."""
+    """Share of pairs of items, one of the customer's kind and one of another, that are ranked so; ties count one half.
+
+    Scores are equal up to the last digits of 32 bits, which depend on an item's place in the catalogue.
+    """
     customers = shop.shop.active(CUT)
     ranked = model.rank(history, customers, 1000).filter(pl.col("item_id").is_in(items))
     shares = []
@@ -162,7 +165,7 @@ def of_own_kind(model: Transformer, shop: TasteShop, history: History, items: li
         own = np.array([shop.kind_of[item] == shop.kind_of[str(name)] for item in mine["item_id"]])
         assert own.size == len(items)
         above = score[own][:, None] - score[~own][None, :]
-        shares.append(np.mean((above > 0) + 0.5 * (above == 0)))
+        shares.append(np.mean((above > 1e-4) + 0.5 * (np.abs(above) <= 1e-4)))
     return float(np.mean(shares))
 
 
@@ -206,10 +209,11 @@ def test_age_tells_the_kind_of_who_has_no_events(model: Transformer, shop: Taste
         pl.format("stranger {}", "age").alias("customer_id")
     )
     history = replace(shop.history(CUT), customer_attributes=people)
-    vectors = model.vectors(history, people["customer_id"].to_list())["vector"]
-    assert vectors.n_unique() == people.height
-    nobody = model.vectors(history, ["nobody", "no one"])["vector"]
-    assert nobody.n_unique() == 1
+    told = np.array(model.vectors(history, people["customer_id"].to_list())["vector"].to_list())
+    untold = np.array(model.vectors(history, ["nobody", "no one"])["vector"].to_list())
+    np.testing.assert_allclose(untold[0], untold[1], rtol=0, atol=1e-5)
+    apart = np.abs(told[:, None, :] - told[None, :, :]).max(2)[np.triu_indices(people.height, 1)]
+    assert apart.min() > 0.05, "strangers of different ages are different"
 
 
 def test_stored_and_loaded_it_ranks_new_items_the_same(model: Transformer, shop: TasteShop, tmp_path: Path) -> None:

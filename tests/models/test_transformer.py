@@ -24,7 +24,6 @@ from mktgen.models._processes import reproducible
 from mktgen.models._sampling import CatalogueSampler
 from mktgen.models._states import batches
 from mktgen.models._vocabulary import Vocabulary
-from mktgen.models.base import History, TrainingSet
 from tests.models.train_process import SETTINGS
 from tests.support.shop import make_shop
 from tests.support.training import session
@@ -76,7 +75,7 @@ def test_training_states_do_not_see_events_on_or_after_their_cut(encoder: str, w
     ).unique(["customer_id", "order_id", "item_id"], keep="first", maintain_order=True)
 
     def outputs(events: pl.DataFrame) -> dict[tuple[int, int], np.ndarray]:
-        data = TrainingSet(CUT, events, DATA.examples, DATA.items)
+        data = replace(DATA, events=events)
         scene = training_scene(data, vocabulary, SETTINGS.transformer, normalisation)
         found = {}
         with reproducible(1), torch.inference_mode():
@@ -100,7 +99,7 @@ def test_training_states_do_not_see_events_on_or_after_their_cut(encoder: str, w
 
 def test_scores_do_not_see_events_on_or_after_the_cut(model: NeuralModel) -> None:
     future = SHOP.events.filter(pl.col("customer_id").is_in(CUSTOMERS))
-    leaky = History(CUT, future, HISTORY.features, HISTORY.items)
+    leaky = replace(HISTORY, events=future)
     for method in (model.probabilities, model.spend, model.vectors):
         assert_frame_equal(method(leaky, CUSTOMERS), method(HISTORY, CUSTOMERS), abs_tol=1e-12)
     assert_frame_equal(model.rank(leaky, CUSTOMERS, 5), model.rank(HISTORY, CUSTOMERS, 5), abs_tol=1e-12)
@@ -130,7 +129,7 @@ def test_who_has_no_history_gets_popular_items_and_base_rates(model: NeuralModel
     spends = model.spend(HISTORY, ["nobody", known]).row(by_predicate=pl.col("customer_id") == "nobody")
     assert spends[1] == pytest.approx(DATA.examples["spend_28d_minor"].mean())
     assert model.vectors(HISTORY, ["nobody"])["vector"].list.len().to_list() == [16]
-    empty = History(CUT, HISTORY.events.clear(), HISTORY.features, HISTORY.items)
+    empty = replace(HISTORY, events=HISTORY.events.clear())
     assert model.rank(empty, [known], 3)["item_id"].to_list() == popular.head(3).to_list()
     assert model.probabilities(empty, [known])["p_purchase_28d"].is_between(0, 1).all()
     assert model.rank(HISTORY, [], 3).is_empty()
@@ -198,7 +197,7 @@ def test_a_model_of_other_features_is_refused(model: NeuralModel, tmp_path: Path
 
 
 def test_nothing_to_learn_from_is_said() -> None:
-    nothing = TrainingSet(CUT, DATA.events, DATA.examples.clear(), DATA.items)
+    nothing = replace(DATA, examples=DATA.examples.clear())
     with pytest.raises(PermanentError, match="no labelled examples"):
         model_class("transformer")().fit(nothing, SETTINGS, session())
     with pytest.raises(PermanentError, match="not trained"):
@@ -302,10 +301,10 @@ def test_an_item_that_became_common_after_training_is_ranked_by_its_category(mod
     new = template.with_columns(
         pl.lit("a new item").alias("item_id"), pl.lit(lines).alias("lines_28d"), pl.lit(lines).alias("lines_all")
     )
-    grown = History(CUT, HISTORY.events, HISTORY.features, pl.concat([HISTORY.items, new]).sort("item_id"))
+    grown = replace(HISTORY, items=pl.concat([HISTORY.items, new]).sort("item_id"))
     ranked = model.rank(grown, CUSTOMERS, 10).filter(pl.col("item_id") == "a new item")
     assert ranked.height > 0.9 * len(CUSTOMERS)
     assert not ranked["seen"].any()
     unknown = new.with_columns(pl.lit("no such category").alias("category"))
-    grown = History(CUT, HISTORY.events, HISTORY.features, pl.concat([HISTORY.items, unknown]).sort("item_id"))
+    grown = replace(HISTORY, items=pl.concat([HISTORY.items, unknown]).sort("item_id"))
     assert model.rank(grown, CUSTOMERS, 50)["score"].is_finite().all()
