@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mktgen.models._attributes import Facts, ItemFacts
 from mktgen.models._copying import candidates
 from mktgen.models._events import BEGIN_GAP, WEEKDAYS, EventLog, Floats, Ints
 from mktgen.models._heads import ExtraBatch, Extras
-from mktgen.models._item_facts import PLAN_FACTS, ItemFacts, scaled
+from mktgen.models._item_facts import PLAN_FACTS, CutFacts, scaled
 from mktgen.models._packing import Packing
 from mktgen.models._sampling import CatalogueSampler
 from mktgen.models._softmax import Pairs
@@ -24,8 +25,8 @@ class Columns:
     """The items that states are scored against: the whole vocabulary, or a sample of it and the batch's hits.
 
     token, category: [K]. popularity: [M, K] scaled log lines of the 28 days before each cut. plan: [M, K, PLAN_FACTS], see
-    ItemFacts. log_weight: [K] minus the
-    logarithm of the chance to be in the sample; -inf for a hit that was not drawn, which stands for itself alone.
+    CutFacts. log_weight: [K] minus the logarithm of the chance to be in the sample; -inf for a hit that was not drawn, which
+    stands for itself alone. facts: attributes of the K items.
     """
 
     token: Tensor
@@ -33,6 +34,7 @@ class Columns:
     popularity: Tensor
     plan: Tensor
     log_weight: Tensor
+    facts: Facts
 
     def to(self, device: torch.device) -> Self:
         return type(self)(*(getattr(self, f.name).to(device) for f in fields(self)))
@@ -42,6 +44,7 @@ class Columns:
 class Batch:
     """Shapes: R rows (the events of all windows, each window opened by an empty row), S states, N candidates, H hits.
 
+    good: [R] row in goods, the attributes of the items of these rows. person: [windows, fields] tokens of the customers.
     day: [R] days since the window's first event. row: [S] the row at whose end a state is read. moment: [S] row of its
     cut in columns.popularity. Weights sum to at most 1 per state: candidate_weight [N] is above 0 where an item bought
     before is in the target week; `hit_*` are the week's items of the vocabulary that are new to the customer. excluded:
@@ -57,6 +60,9 @@ class Batch:
     weekday: Tensor
     kind: Tensor
     channel: Tensor
+    good: Tensor
+    goods: Facts
+    person: Tensor
     day: Tensor
     row: Tensor
     elapsed: Tensor
@@ -92,7 +98,7 @@ class Batch:
             return self
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         moved: dict[str, Any] = {
-            n: v.to(device) if isinstance(v, Tensor | Packing | Columns | Pairs | ExtraBatch) else v
+            n: v.to(device) if isinstance(v, Tensor | Packing | Columns | Pairs | ExtraBatch | Facts) else v
             for n, v in values.items()
         }
         return type(self)(**moved)
@@ -105,6 +111,8 @@ class Scene:
     facts: of the log's codes at each of `moments` (day numbers, sorted). features:
     [examples, F] standardised, labels: [examples, 2]. spend: [examples] of 28 days in the model's unit, NaN
     where it isn't known. item_category: [V] tokens. vocabulary_facts: `facts` in token order.
+    goods: attributes of the vocabulary's items in the order of their tokens, then of the log's other items; code_good: row
+    in it by code. people: [customers, fields] tokens.
     sampler: draws the columns of a batch; None for the whole vocabulary. extras: what further heads read.
     """
 
@@ -112,8 +120,8 @@ class Scene:
     states: States
     windows: Windows
     moments: Ints
-    facts: ItemFacts
-    vocabulary_facts: ItemFacts
+    facts: CutFacts
+    vocabulary_facts: CutFacts
     item_category: Ints
     features: Floats
     labels: Floats
@@ -121,9 +129,12 @@ class Scene:
     memory: int
     sampler: CatalogueSampler | None
     extras: Extras
+    goods: ItemFacts
+    code_good: Ints
+    people: Ints
 
 
-def by_token(facts: ItemFacts, log: EventLog, vocabulary_size: int) -> ItemFacts:
+def by_token(facts: CutFacts, log: EventLog, vocabulary_size: int) -> CutFacts:
     """The vocabulary's facts, in token order, from those of the log's codes."""
     moments = facts.lines.shape[0]
     lines = np.zeros((moments, vocabulary_size), dtype=np.float32)
@@ -131,7 +142,7 @@ def by_token(facts: ItemFacts, log: EventLog, vocabulary_size: int) -> ItemFacts
     known = log.code_item > 0
     lines[:, log.code_item[known] - 1] = facts.lines[:, known]
     plan[:, log.code_item[known] - 1] = facts.plan[:, known]
-    return ItemFacts(lines, plan)
+    return CutFacts(lines, plan)
 
 
 def collate(scene: Scene, chosen: Ints, draw: tuple[int, ...] = ()) -> Batch:
@@ -169,12 +180,17 @@ def collate(scene: Scene, chosen: Ints, draw: tuple[int, ...] = ()) -> Batch:
     }
     # A mailing's state lies between two cuts and ranks nothing; any other has a moment of its own.
     moment = np.maximum(np.searchsorted(scene.moments, scene.states.cut[state], side="right") - 1, 0).astype(np.int64)
+    good = rows(scene.code_good[log.code])
+    present = torch.unique(good)
     own, ranked = _candidates(scene, state, moment, np.random.Generator(np.random.PCG64([*draw, 1])))
     return Batch(
         packing=packing,
         **sequence,
         **_labels(scene, state),
         **own,
+        good=torch.searchsorted(present, good),
+        goods=scene.goods.take(present.numpy()),
+        person=torch.from_numpy(scene.people[scene.states.customer[found.first[chosen]]]),
         elapsed=_elapsed(scene, state),
         moment=torch.from_numpy(moment),
         extras=scene.extras.batch(log, scene.states, state, scene.memory),
@@ -268,5 +284,6 @@ def _columns(scene: Scene, hits: Ints, generator: np.random.Generator) -> tuple[
         popularity=torch.from_numpy(scaled(scene.vocabulary_facts.lines[:, token - 1])),
         plan=torch.from_numpy(scene.vocabulary_facts.plan[:, token - 1]),
         log_weight=torch.from_numpy(weight),
+        facts=scene.goods.take(token),
     )
     return columns, place

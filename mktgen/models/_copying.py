@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mktgen.models._events import EventLog, Floats, Ints
-from mktgen.models._item_facts import PLAN_FACTS, ItemFacts
+from mktgen.models._item_facts import PLAN_FACTS, CutFacts
 
 Doubles = NDArray[np.float64]
 
@@ -40,7 +40,7 @@ class Candidates:
 
 
 def candidates(
-    log: EventLog, customer: Ints, cut: Ints, end: Ints, memory: int, facts: ItemFacts, moment: Ints
+    log: EventLog, customer: Ints, cut: Ints, end: Ints, memory: int, facts: CutFacts, moment: Ints
 ) -> Candidates:
     """Candidates of states (customer, cut, end); only events before `end` count.
 

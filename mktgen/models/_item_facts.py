@@ -17,7 +17,7 @@ PLAN_FACTS: Final = 2 * len(PLAN)
 
 
 @dataclass(frozen=True)
-class ItemFacts:
+class CutFacts:
     """lines: [moments, items] order lines of the RECENT_DAYS days before each cut.
 
     plan: [moments, items, PLAN_FACTS] share of stores that promote the item (PLAN), in the seven days from the cut on and
@@ -27,8 +27,8 @@ class ItemFacts:
     lines: Floats
     plan: Floats
 
-    def of(self, places: Ints) -> ItemFacts:
-        return ItemFacts(self.lines[:, places], self.plan[:, places])
+    def of(self, places: Ints) -> CutFacts:
+        return CutFacts(self.lines[:, places], self.plan[:, places])
 
 
 def recent_lines(log: EventLog, moments: Ints) -> Floats:

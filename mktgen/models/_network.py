@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
+from mktgen.models._attribute_vectors import FieldVectors, ItemVectors
+from mktgen.models._attributes import Facts
 from mktgen.models._backbone import Backbone, Size
 from mktgen.models._batch import Batch, Columns
 from mktgen.models._categories import CategoryHead, category_loss
@@ -38,6 +40,8 @@ class Architecture:
     dropout: float
     mailing_facts: int = 0
     campaign_types: int = 0  # 0: no redemption head
+    item_values: int = 0
+    customer_values: int = 0
 
     @property
     def size(self) -> Size:
@@ -60,7 +64,10 @@ class LstmEncoder(nn.Module):
 
 
 class EventInputs(nn.Module):
-    """What an event is, as one vector: the sum of its attributes' embeddings. Token 0 of each means missing or new."""
+    """What an event is, as one vector: the sum of its attributes' embeddings. Token 0 of each means missing or new.
+
+    The empty row that opens a window says who the customer is.
+    """
 
     def __init__(self, shape: Architecture) -> None:
         super().__init__()
@@ -68,6 +75,8 @@ class EventInputs(nn.Module):
         self.category = nn.Embedding(shape.categories + 1, shape.width)
         sizes = (PRICE_BANDS, GAP_BUCKETS + 1, 2, WEEKDAYS, len(KINDS), len(CHANNELS))
         self.context = nn.ModuleList(nn.Embedding(size, shape.width) for size in sizes)
+        self.attributes = ItemVectors(shape.item_values, shape.width)
+        self.customer = FieldVectors(shape.customer_values, shape.width)
 
     def forward(self, batch: Batch) -> Tensor:
         """[R, width]."""
@@ -75,11 +84,12 @@ class EventInputs(nn.Module):
         context = (batch.price, batch.gap, batch.promoted, batch.weekday, batch.kind, batch.channel)
         for table, values in zip(self.context, context, strict=True):
             x = x + table(values)
-        return x
+        x = x + functional.embedding(batch.good, self.attributes.of(batch.goods))
+        return x.index_add(0, batch.packing.first[:-1], self.customer(batch.person).to(x.dtype))
 
-    def items(self, token: Tensor, category: Tensor) -> Tensor:
-        """[items, width] as the output layer takes them, tied with the input; token 0 (rare or new) has its category."""
-        result: Tensor = self.item(token) + self.category(category)
+    def items(self, token: Tensor, category: Tensor, facts: Facts) -> Tensor:
+        """[items, width] as the output layer takes them, tied with the input; token 0 (rare or new) has the rest."""
+        result: Tensor = self.item(token) + self.category(category) + self.attributes.of(facts)
         return result
 
 
@@ -157,6 +167,8 @@ class BehaviourNetwork(nn.Module):
                 nn.init.normal_(module.weight, std=0.05)
         for table in (self.item_bias, self.item_copy, self.category_copy):
             nn.init.zeros_(table.weight)
+        self.inputs.attributes.start()
+        self.inputs.customer.start()
         with torch.no_grad():
             self.copy_linear.weight.zero_()
             self.copy_linear.weight[0, DECAYED_56] = 1.0
@@ -195,7 +207,7 @@ class BehaviourNetwork(nn.Module):
         moment = functional.one_hot(batch.moment, columns.popularity.shape[0]).to(state.dtype)
         query = torch.cat([self.queries(state, batch), moment], dim=1)
         now = self.popularity * columns.popularity + self.plan(columns.plan)[:, :, 0]
-        table = torch.cat([self.answers(token, columns.category), now.T], dim=1)
+        table = torch.cat([self.answers(token, columns), now.T], dim=1)
         bias = self.item_bias(token)[:, 0]
         rest = catalogue_logsumexp(query, table, bias + columns.log_weight, batch.excluded)
         hit = (query[batch.hit_state] * functional.embedding(batch.hit_column, table)).sum(1).float()
@@ -206,7 +218,7 @@ class BehaviourNetwork(nn.Module):
         )  # fmt: skip
 
     def _tokens(self, token: Tensor) -> Tensor:
-        """While learning some items are scored as new ones are, by their category alone, so that an item newer than the
+        """While learning some items are scored as new ones are, by category and attributes, so that an item newer than the
         model gets a score that was learned (as in DropoutNet, Volkovs et al., NIPS 2017)."""
         if not self.training:
             return token
@@ -222,15 +234,15 @@ class BehaviourNetwork(nn.Module):
         taste = 10.0 * self.taste_scale * functional.normalize(taste, dim=1)
         return torch.cat([self.generate_query(state), taste], dim=1)
 
-    def answers(self, token: Tensor, category: Tensor) -> Tensor:
-        """[items, Q]: items as the output layer takes them."""
+    def answers(self, token: Tensor, columns: Columns) -> Tensor:
+        """[items, Q]: items as the output layer takes them; `token`: those of the columns, or of some 0."""
         factors = self.early if self.training else self.taste
-        return torch.cat([self.inputs.items(token, category), factors[token]], dim=1)
+        return torch.cat([self.inputs.items(token, columns.category, columns.facts), factors[token]], dim=1)
 
     def output_layer(self, columns: Columns) -> tuple[Tensor, Tensor]:
         """[items, Q] and [moments, items]: a new item's logit is queries @ table.T + offset, see `heads`."""
         now = self.popularity * columns.popularity + self.plan(columns.plan)[:, :, 0]
-        return self.answers(columns.token, columns.category), self.item_bias(columns.token)[:, 0] + now
+        return self.answers(columns.token, columns), self.item_bias(columns.token)[:, 0] + now
 
     def copy(self, state: Tensor, batch: Batch) -> Tensor:
         """[candidates] logits of items bought before."""

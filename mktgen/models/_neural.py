@@ -15,11 +15,12 @@ from safetensors.torch import load_file, save_file
 
 from mktgen.errors import CorruptArtefact, PermanentError
 from mktgen.models import _files
+from mktgen.models._attributes import Attributes
 from mktgen.models._batch import Batch, Scene, by_token, collate
 from mktgen.models._checkpoint import WEIGHTS, weights_of
 from mktgen.models._events import Floats, Ints, day_number, encode_events
 from mktgen.models._heads import Extras
-from mktgen.models._item_facts import ItemFacts, plans, recent_lines
+from mktgen.models._item_facts import CutFacts, plans, recent_lines
 from mktgen.models._network import Architecture, BehaviourLearner, BehaviourNetwork
 from mktgen.models._normalise import FEATURES, Normalisation
 from mktgen.models._processes import processes, reproducible
@@ -77,10 +78,12 @@ class NeuralModel(VectorModel):
         normalisation = Normalisation.learn(data.examples)
         unit = spend_unit(data.examples)
         scale = MailingScale.learn(data.mailings) if data.mailings is not None else None
-        scene = training_scene(data, vocabulary, recipe, normalisation, unit, scale)
+        attributes = Attributes.learn(data)
+        scene = training_scene(data, vocabulary, recipe, normalisation, unit, attributes, scale)
         mailed = (len(scale.regression.features), len(scale.types)) if scale else (0, 0)
         sizes = (vocabulary.size, vocabulary.categories.height, len(FEATURES))
-        shape = Architecture(self.encoder, recipe.width, *sizes, recipe.dropout, *mailed)
+        known = (attributes.item_values.known.height, attributes.customers.known.height)
+        shape = Architecture(self.encoder, recipe.width, *sizes, recipe.dropout, *mailed, *known)
         with processes() as group, reproducible(settings.threads):
             torch.manual_seed(session.seed)
             network = BehaviourNetwork(shape)
@@ -107,7 +110,15 @@ class NeuralModel(VectorModel):
         rates = data.examples.select(pl.col("purchased_7d", "purchased_28d").mean()).row(0)
         limits = (recipe.events, recipe.memory_events, settings.threads, recipe.min_item_lines)
         self._scorer = Scorer(
-            network.cpu().eval(), shape, vocabulary, normalisation, (rates[0], rates[1]), unit, *limits, scale
+            network.cpu().eval(),
+            shape,
+            vocabulary,
+            attributes,
+            normalisation,
+            (rates[0], rates[1]),
+            unit,
+            *limits,
+            scale,
         )
         facts = {
             **asdict(shape),
@@ -174,6 +185,7 @@ class NeuralModel(VectorModel):
         }
         _files.write_meta(directory, self.kind, body)
         scorer.vocabulary.save(directory)
+        scorer.attributes.save(directory)
         save_file(weights_of(scorer.network), str(directory / WEIGHTS))
 
     @classmethod
@@ -182,6 +194,7 @@ class NeuralModel(VectorModel):
         body = _files.read_meta(directory, cls.kind)
         if not (directory / WEIGHTS).exists():
             raise CorruptArtefact(f"{directory / WEIGHTS}: missing; save the model again")
+        vocabulary, attributes = Vocabulary.load(directory), Attributes.load(directory)
         shape = Architecture(**body["architecture"])
         network = BehaviourNetwork(shape)
         network.load_state_dict(load_file(str(directory / WEIGHTS)))
@@ -192,7 +205,8 @@ class NeuralModel(VectorModel):
         model._scorer = Scorer(
             network.eval(),
             shape,
-            Vocabulary.load(directory),
+            vocabulary,
+            attributes,
             normalisation,
             (week, month),
             body["spend_unit_minor"],
@@ -220,9 +234,11 @@ def training_scene(
     recipe: TransformerSettings,
     normalisation: Normalisation,
     unit: float = 1.0,
+    attributes: Attributes | None = None,
     scale: MailingScale | None = None,
 ) -> Scene:
-    """Everything a training reads, as arrays; `unit`: minor units that spend is counted in; scale: of data.mailings.
+    """Everything a training reads, as arrays; `unit`: minor units that spend is counted in; `attributes`: those of `data`;
+    scale: of data.mailings.
 
     Raises PermanentError where there is nothing to learn from.
     """
@@ -235,8 +251,9 @@ def training_scene(
             f"no customer has events and a later week to learn from before {data.cut}; train on a later day"
         )
     moments = np.unique(states.cut)
-    facts = ItemFacts(recent_lines(log, moments), plans(data.promotions, log.item_ids, moments))
+    facts = CutFacts(recent_lines(log, moments), plans(data.promotions, log.item_ids, moments))
     common = by_token(facts, log, vocabulary.size)
+    goods, code_good, people = (attributes or Attributes.learn(data)).of_log(log, vocabulary, data)
     sampled = 0 < recipe.negatives < vocabulary.size
     extras = replace(Extras.none(vocabulary.categories.height), week="labelled" if recipe.category_weight else "no")
     if data.mailings is not None and scale is not None:
@@ -259,6 +276,9 @@ def training_scene(
         memory=recipe.memory_events,
         sampler=CatalogueSampler.of(common.lines.max(axis=0).astype(np.float64), recipe.negatives) if sampled else None,
         extras=extras,
+        goods=goods,
+        code_good=code_good,
+        people=people,
     )
 
 
@@ -281,6 +301,7 @@ def _identity(scene: Scene, shape: Architecture, recipe: TransformerSettings, ru
         scene.facts.plan,
         scene.states.end, scene.states.until, scene.states.cut, scene.features, scene.labels, scene.spend,
         *scene.extras.mailed.digested(),
+        scene.goods.value, scene.goods.text, scene.goods.first, scene.goods.bucket, scene.people,
     ]  # fmt: skip
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())

@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from mktgen.errors import PermanentError
+from mktgen.models._attributes import Attributes
 from mktgen.models._batch import Batch, Columns, Scene, collate
 from mktgen.models._events import Ints, day_number, encode_events
 from mktgen.models._heads import Extras
-from mktgen.models._item_facts import ItemFacts, plans, scaled
+from mktgen.models._item_facts import CutFacts, plans, scaled
 from mktgen.models._network import Architecture, BehaviourNetwork, expected_spend
 from mktgen.models._normalise import FEATURES, Normalisation
 from mktgen.models._processes import reproducible
@@ -46,6 +47,7 @@ class Scorer:
     network: BehaviourNetwork
     shape: Architecture
     vocabulary: Vocabulary
+    attributes: Attributes
     normalisation: Normalisation
     base_rates: tuple[float, float]
     spend_unit: float
@@ -58,7 +60,7 @@ class Scorer:
     def rank(self, history: History, customers: list[str], k: int) -> pl.DataFrame:
         """See Model.rank. Customers without events get the popular items of the last 28 days.
 
-        Items that became common after the training compete by category and popularity.
+        Items that became common after the training compete by category, attributes and popularity.
         """
         found = _Found()
         if k < 1:
@@ -176,12 +178,14 @@ class Scorer:
     def _output_layer(self, catalogue: pl.DataFrame, history: History) -> tuple[torch.Tensor, torch.Tensor]:
         """[V + new, Q] and [V + new]: what `heads` computes for the vocabulary, extended by the new items."""
         facts = _facts(history, catalogue["item_id"])
+        known = self.attributes.of_items(catalogue["item_id"], history.item_attributes)
         columns = Columns(
             token=torch.from_numpy(self.vocabulary.item_tokens(catalogue["item_id"])),
             category=torch.from_numpy(self.vocabulary.category_tokens(catalogue["category"])),
             popularity=torch.from_numpy(scaled(facts.lines)),
             plan=torch.from_numpy(facts.plan),
             log_weight=torch.zeros(catalogue.height),
+            facts=known.take(np.arange(1, catalogue.height + 1, dtype=np.int64)),
         )
         table, offset = self.network.output_layer(columns)
         return table, offset[0]
@@ -199,6 +203,7 @@ class Scorer:
             maintain_order="left",
         )
         known = found["_row"].is_not_null().to_numpy()
+        goods, code_good, people = self.attributes.of_log(log, self.vocabulary, history)
         return Scene(
             log=log,
             states=States(
@@ -219,6 +224,9 @@ class Scorer:
             memory=self.memory,
             sampler=None,
             extras=Extras.none(self.vocabulary.categories.height),
+            goods=goods,
+            code_good=code_good,
+            people=people,
         )
 
     def _codes(self, scene: Scene, chosen: Ints) -> list[Ints]:
@@ -272,12 +280,12 @@ def _known(codes: list[Ints], place: Ints) -> Pairs:
     return Pairs(torch.from_numpy(rows[items >= 0]), torch.from_numpy(items[items >= 0]))
 
 
-def _facts(history: History, ids: pl.Series) -> ItemFacts:
+def _facts(history: History, ids: pl.Series) -> CutFacts:
     """Of one moment, the cut."""
     lines = history.items.select("item_id", "lines_28d")
     joined = pl.DataFrame({"item_id": ids}).join(lines, on="item_id", how="left", maintain_order="left")
     known = joined["lines_28d"].fill_null(0.0).to_numpy().astype(np.float32)[None, :]
-    return ItemFacts(known, plans(history.promotions, ids, np.array([day_number(history.cut)], dtype=np.int64)))
+    return CutFacts(known, plans(history.promotions, ids, np.array([day_number(history.cut)], dtype=np.int64)))
 
 
 def _popular(items: pl.DataFrame, k: int) -> tuple[NDArray[np.object_], NDArray[np.float64]]:

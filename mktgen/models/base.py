@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, Protocol, Self
 
 import polars as pl
 
-from mktgen.contracts import ITEM_PROMOTIONS
+from mktgen import contracts
 from mktgen.models._input_checks import refuse_unusable
 from mktgen.settings import ModelSettings
 
@@ -40,16 +40,19 @@ class TrainingSet:
     `purchased_28d` (Boolean) and `spend_28d_minor` (Int64); weekly cuts whose 28-day labels end on or before `cut`,
     customers active at each cut.
     items: contracts.ITEM_FEATURES as of `cut`. promotions: contracts.ITEM_PROMOTIONS known before `cut`; empty = not known.
-    mailings: campaigns whose labels were final before `cut`, for kinds that
-    learn redemption. Raises PermanentError where a value can't be learned from (see refuse_unusable).
+    mailings: campaigns whose labels were final before `cut`, for kinds that learn redemption. item_attributes,
+    customer_attributes: contracts.ITEMS and contracts.CUSTOMERS of any of them, where something is known; they have no dates
+    and count as known at all times. Raises PermanentError where a value can't be learned from (see refuse_unusable).
     """
 
     cut: date
     events: pl.DataFrame
     examples: pl.DataFrame
     items: pl.DataFrame
-    promotions: pl.DataFrame = field(default_factory=ITEM_PROMOTIONS.empty)
+    promotions: pl.DataFrame = field(default_factory=contracts.ITEM_PROMOTIONS.empty)
     mailings: Mailings | None = None
+    item_attributes: pl.DataFrame = field(default_factory=contracts.ITEMS.empty)
+    customer_attributes: pl.DataFrame = field(default_factory=contracts.CUSTOMERS.empty)
 
     def __post_init__(self) -> None:
         refuse_unusable(self.cut, self.events, self.examples, self.items)
@@ -62,14 +65,17 @@ class History:
     events: contracts.SEQUENCES (the last events of each customer), same order as in training.
     features: contracts.CUSTOMER_FEATURES as of `cut`. items: contracts.ITEM_FEATURES as of `cut`.
     promotions: contracts.ITEM_PROMOTIONS known before `cut`; empty = not known.
-    Raises PermanentError where a value can't be scored from (see refuse_unusable).
+    Attributes as in training. Raises PermanentError where a value can't be scored from (see refuse_unusable).
     """
 
     cut: date
     events: pl.DataFrame
     features: pl.DataFrame
     items: pl.DataFrame
-    promotions: pl.DataFrame = field(default_factory=ITEM_PROMOTIONS.empty)
+    promotions: pl.DataFrame = field(default_factory=contracts.ITEM_PROMOTIONS.empty)
+
+    item_attributes: pl.DataFrame = field(default_factory=contracts.ITEMS.empty)
+    customer_attributes: pl.DataFrame = field(default_factory=contracts.CUSTOMERS.empty)
 
     def __post_init__(self) -> None:
         refuse_unusable(self.cut, self.events, self.features, self.items)

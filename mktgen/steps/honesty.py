@@ -39,6 +39,21 @@ class Worlds:
     tables: dict[str, list[Finding]]
     at_once: bool
 
+    def with_attributes(self, items: pl.DataFrame, customers: pl.DataFrame, seed: int) -> Worlds:
+        """The same, with contracts.ITEMS and CUSTOMERS, in another order where the lines are in another."""
+
+        def told(history: History, shuffled: bool) -> History:
+            goods, people = (reordered(known, seed) if shuffled else known for known in (items, customers))
+            return replace(history, item_attributes=goods, customer_attributes=people)
+
+        return replace(
+            self,
+            one_pass=told(self.one_pass, False),
+            future=told(self.future, self.at_once),
+            order=told(self.order, True),
+            daily=told(self.daily, False),
+        )
+
 
 @dataclass(frozen=True)
 class Known:

@@ -110,7 +110,7 @@ def _download(run: Run, entry: ModelEntry, place: Path) -> Path:
 
 
 def _inputs(run: Run) -> list[Input]:
-    """The order lines that were learned from and judged on: one dataset each, with a digest over its days."""
+    """What was learned from and judged on: order lines, one dataset each with a digest over its days, and attributes."""
     trained = run.document("trained_models", ModelSet)
     cut = trained.evaluation_from.isoformat()
     lines = run.inputs["order_lines"]
@@ -119,7 +119,18 @@ def _inputs(run: Run) -> list[Input]:
         "evaluation": [manifest for manifest in lines if manifest.partition >= cut],
     }
     root = run.platform.objects.uri("order_lines")
-    return [
+    about = [
+        Input(
+            name=f"{manifest.artefact} of {manifest.partition}",
+            uri=run.platform.objects.uri(manifest.folder),
+            sha256=manifest.digest,
+            context="training",
+            rows=manifest.rows,
+        )
+        for name in ("items", "customers")
+        for manifest in run.inputs.get(name, [])
+    ]
+    return about + [
         Input(
             name=f"order_lines {days[0].partition} to {days[-1].partition}",
             uri=f"{root}/dt={days[0].partition}..{days[-1].partition}",

@@ -20,7 +20,7 @@ from mktgen.models.base import History, Model
 from mktgen.steps import honesty
 from mktgen.steps.data import days_between
 from mktgen.steps.runner import Outcome, Platform, Read, Run
-from mktgen.steps.worlds import RANK_DEPTH, history_at, sample_customers, scored
+from mktgen.steps.worlds import RANK_DEPTH, attribute_reads, history_at, sample_customers, scored
 from mktgen.store import Manifest
 
 
@@ -29,7 +29,7 @@ def validate_reads(training: date, platform: Platform) -> list[Read]:
     first, last = platform.source.first_day, training - timedelta(days=1)
     lines = Read("order_lines", days_between(first, last), True, "clean")
     names = ("models", "trained_models", "redemption_holdout", "sample_scores")
-    return [*(Read(name, (training,), True, "train") for name in names), lines]
+    return [*(Read(name, (training,), True, "train") for name in names), lines, *attribute_reads(platform)]
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,9 @@ def _judge(run: Run, entry: ModelEntry, frozen: Judgement, among: honesty.Worlds
 
 def _worlds(run: Run, cut: date) -> honesty.Worlds:
     lines, settings = run.table("order_lines"), run.settings
-    return honesty.worlds(lines, sample_customers(lines, cut, settings), cut, run.platform.source.first_day, settings)
+    customers = sample_customers(lines, cut, settings)
+    among = honesty.worlds(lines, customers, cut, run.platform.source.first_day, settings)
+    return among.with_attributes(run.table("items"), run.table("customers"), settings.seed)
 
 
 def _note(entry: ModelEntry) -> str:
@@ -134,7 +136,7 @@ def _frozen(run: Run) -> Judgement:
     after = active.select("customer_id").join(labels(lines, cut), on="customer_id", how="left", maintain_order="left")
     goods = lines.filter("merchandise").select("customer_id", "item_id", "business_date")
     return Judgement(
-        history=history,
+        history=replace(history, item_attributes=run.table("items"), customer_attributes=run.table("customers")),
         customers=active["customer_id"].to_list(),
         truth=goods.filter(week).select("customer_id", "item_id").unique().sort("customer_id", "item_id"),
         before=goods.filter(pl.col("business_date") < cut).select("customer_id", "item_id").unique(),

@@ -15,12 +15,25 @@ from mktgen.features.state import State
 from mktgen.features.training import training_examples, weekly_cuts
 from mktgen.models.base import History, Model
 from mktgen.settings import FeatureSettings, Settings
+from mktgen.steps.runner import Platform, Read, Run
 
 Fold = Callable[[State, pl.DataFrame, date, FeatureSettings], State]
 DAILY_DAYS: Final = 7  # days folded one at a time before each cut that is looked at
 RANK_DEPTH: Final = 20  # items per customer, seen and unseen apart, that metrics and gates look at
 TABLES: Final = ("events", "features", "items")
+ATTRIBUTES: Final = {"item_attributes": "items", "customer_attributes": "customers"}  # of a history -> artefact
 _HEAVIEST: Final = 5  # customers with the most lines: only their sequences are bounded
+
+
+def attribute_reads(platform: Platform) -> list[Read]:
+    """The source's reference tables; one without attributes of customers has models that do without them."""
+    day = (platform.source.first_day,)
+    return [Read("items", day, True, "reference"), Read("customers", day, False, "reference")]
+
+
+def attributes_of(run: Run) -> dict[str, pl.DataFrame]:
+    """item_attributes and customer_attributes of a History or a TrainingSet."""
+    return {name: run.table(artefact) for name, artefact in ATTRIBUTES.items()}
 
 
 def history_at(lines: pl.DataFrame, cut: date, settings: FeatureSettings, fold: Fold = features.fold) -> History:

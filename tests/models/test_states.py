@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mktgen.models._copying import DECAYED_56, FEATURES, HALF_LIVES, candidates
 from mktgen.models._events import EventLog, day_number, encode_events
-from mktgen.models._item_facts import PLAN_FACTS, ItemFacts
+from mktgen.models._item_facts import PLAN_FACTS, CutFacts
 from mktgen.models._states import States, batches, training_states, windows
 from mktgen.models._vocabulary import OTHER, Vocabulary
 from tests.support.shop import item_features, make_shop
@@ -92,10 +92,10 @@ def test_data_order_is_a_function_of_seed_and_epoch(size: int, seed: int, epoch:
     assert len(order) == len(batches(found, size, seed, epoch + 1))
 
 
-def ones(log: EventLog) -> ItemFacts:
+def ones(log: EventLog) -> CutFacts:
     """Of one moment."""
     shape = (1, log.item_ids.len())
-    return ItemFacts(np.ones(shape, dtype=np.float32), np.ones((*shape, PLAN_FACTS), dtype=np.float32))
+    return CutFacts(np.ones(shape, dtype=np.float32), np.ones((*shape, PLAN_FACTS), dtype=np.float32))
 
 
 def test_copy_features_are_the_counts_of_the_past() -> None:

@@ -25,7 +25,6 @@ from mktgen.models._processes import reproducible
 from mktgen.models._sampling import CatalogueSampler
 from mktgen.models._states import batches
 from mktgen.models._vocabulary import Vocabulary
-from mktgen.models.base import History, TrainingSet
 from tests.models.train_process import SETTINGS
 from tests.support.shop import make_shop
 from tests.support.training import session
@@ -77,7 +76,7 @@ def test_training_states_do_not_see_events_on_or_after_their_cut(encoder: str, w
     ).unique(["customer_id", "order_id", "item_id"], keep="first", maintain_order=True)
 
     def outputs(events: pl.DataFrame) -> dict[tuple[int, int], np.ndarray]:
-        data = TrainingSet(CUT, events, DATA.examples, DATA.items)
+        data = replace(DATA, events=events)
         scene = training_scene(data, vocabulary, SETTINGS.transformer, normalisation)
         found = {}
         with reproducible(1), torch.inference_mode():
@@ -101,7 +100,7 @@ def test_training_states_do_not_see_events_on_or_after_their_cut(encoder: str, w
 
 def test_scores_do_not_see_events_on_or_after_the_cut(model: NeuralModel) -> None:
     future = SHOP.events.filter(pl.col("customer_id").is_in(CUSTOMERS))
-    leaky = History(CUT, future, HISTORY.features, HISTORY.items)
+    leaky = replace(HISTORY, events=future)
     for method in (model.probabilities, model.spend, model.vectors):
         assert_frame_equal(method(leaky, CUSTOMERS), method(HISTORY, CUSTOMERS), abs_tol=1e-12)
     assert_frame_equal(model.rank(leaky, CUSTOMERS, 5), model.rank(HISTORY, CUSTOMERS, 5), abs_tol=1e-12)
@@ -131,7 +130,7 @@ def test_who_has_no_history_gets_popular_items_and_base_rates(model: NeuralModel
     spends = model.spend(HISTORY, ["nobody", known]).row(by_predicate=pl.col("customer_id") == "nobody")
     assert spends[1] == pytest.approx(DATA.examples["spend_28d_minor"].mean())
     assert model.vectors(HISTORY, ["nobody"])["vector"].list.len().to_list() == [16]
-    empty = History(CUT, HISTORY.events.clear(), HISTORY.features, HISTORY.items)
+    empty = replace(HISTORY, events=HISTORY.events.clear())
     assert model.rank(empty, [known], 3)["item_id"].to_list() == popular.head(3).to_list()
     assert model.probabilities(empty, [known])["p_purchase_28d"].is_between(0, 1).all()
     assert model.rank(HISTORY, [], 3).is_empty()
@@ -169,14 +168,19 @@ def test_storage_round_trip(model: NeuralModel, tmp_path: Path) -> None:
     loaded = type(model).load(tmp_path / "a")
     loaded.save(tmp_path / "b")
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert names == ["categories.parquet", "model.json", "vocabulary.parquet", "weights.safetensors"]
+    assert names == [
+        "categories.parquet", "customer_values.parquet", "item_attributes.parquet", "model.json", "vocabulary.parquet",
+        "weights.safetensors",
+    ]  # fmt: skip
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     assert_frame_equal(loaded.rank(HISTORY, CUSTOMERS, 5), model.rank(HISTORY, CUSTOMERS, 5))
     assert_frame_equal(loaded.vectors(HISTORY, CUSTOMERS), model.vectors(HISTORY, CUSTOMERS))
 
 
-@pytest.mark.parametrize("missing", ["model.json", "weights.safetensors", "vocabulary.parquet"])
+@pytest.mark.parametrize(
+    "missing", ["model.json", "weights.safetensors", "vocabulary.parquet", "item_attributes.parquet"]
+)
 def test_a_damaged_model_says_what_is_missing(model: NeuralModel, tmp_path: Path, missing: str) -> None:
     model.save(tmp_path)
     (tmp_path / missing).unlink()
@@ -194,7 +198,7 @@ def test_a_model_of_other_features_is_refused(model: NeuralModel, tmp_path: Path
 
 
 def test_nothing_to_learn_from_is_said() -> None:
-    nothing = TrainingSet(CUT, DATA.events, DATA.examples.clear(), DATA.items)
+    nothing = replace(DATA, examples=DATA.examples.clear())
     with pytest.raises(PermanentError, match="no labelled examples"):
         model_class("transformer")().fit(nothing, SETTINGS, session())
     with pytest.raises(PermanentError, match="not trained"):
@@ -226,7 +230,7 @@ def plain_logits(net: BehaviourNetwork, batch: Batch) -> torch.Tensor:
     """[states, V] logits of new items, the straightforward way."""
     columns = batch.columns
     state = net.states(batch)
-    table = net.inputs.item(columns.token) + net.inputs.category(columns.category)
+    table = net.inputs.items(columns.token, columns.category, columns.facts)
     offset = net.item_bias(columns.token)[:, 0] + net.popularity * columns.popularity + net.plan(columns.plan)[:, :, 0]
     logits = net.generate_query(state) @ table.T + offset[batch.moment]
     for row in range(state.shape[0]):
@@ -309,10 +313,10 @@ def test_an_item_that_became_common_after_training_is_ranked_by_its_category(mod
     new = template.with_columns(
         pl.lit("a new item").alias("item_id"), pl.lit(lines).alias("lines_28d"), pl.lit(lines).alias("lines_all")
     )
-    grown = History(CUT, HISTORY.events, HISTORY.features, pl.concat([HISTORY.items, new]).sort("item_id"))
+    grown = replace(HISTORY, items=pl.concat([HISTORY.items, new]).sort("item_id"))
     ranked = model.rank(grown, CUSTOMERS, 10).filter(pl.col("item_id") == "a new item")
     assert ranked.height > 0.9 * len(CUSTOMERS)
     assert not ranked["seen"].any()
     unknown = new.with_columns(pl.lit("no such category").alias("category"))
-    grown = History(CUT, HISTORY.events, HISTORY.features, pl.concat([HISTORY.items, unknown]).sort("item_id"))
+    grown = replace(HISTORY, items=pl.concat([HISTORY.items, unknown]).sort("item_id"))
     assert model.rank(grown, CUSTOMERS, 50)["score"].is_finite().all()
