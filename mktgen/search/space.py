@@ -22,6 +22,7 @@ Space = dict[str, BaseDistribution]
 _NEURAL: Final[Space] = {
     "width": CategoricalDistribution((32, 64, 96, 128)),  # heads are 32 wide
     "epochs": IntDistribution(1, 3),
+    "memory_events": IntDistribution(128, 2048, log=True),
     "learning_rate": FloatDistribution(5e-4, 1e-2, log=True),
     "weight_decay": FloatDistribution(1e-3, 1e-1, log=True),
     "dropout": FloatDistribution(0.0, 0.4),

@@ -111,9 +111,7 @@ def search(
         raise PermanentError(f"{trials} trials: today's settings are the first, so at least two are needed")
     ranges, past = space(kind, platform.settings.models), read_past(platform, day)
     question = _question(platform, kind, past, ranges, folds)
-    say(
-        f"{kind} of {day}: {len(question.cuts)} folds from {question.cuts[0]}, {len(ranges)} settings, search {question.identity}"
-    )
+    say(f"{kind} of {day}: {len(question.cuts)} folds from {question.cuts[0]}, search {question.identity}")
     with learning(platform, past, say) as place:
         tried = _try_all(place, question, trials, timeout, lambda one: watch(question, past, one))
         return Search(question, tried, _answer(place, question, tried))
