@@ -12,6 +12,8 @@ import polars as pl
 
 from mktgen.documents import ModelEntry
 
+RunStatus = Literal["FINISHED", "KILLED", "FAILED"]
+
 
 @dataclass(frozen=True)
 class Input:
@@ -72,7 +74,7 @@ class PlainRun:
     inputs: Sequence[Input] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
-    status: Literal["FINISHED", "KILLED", "FAILED"] = "FINISHED"
+    status: RunStatus = "FINISHED"
 
 
 @dataclass(frozen=True)

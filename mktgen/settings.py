@@ -78,9 +78,15 @@ class BoostingSettings(Section):
     leaves: int = Field(15, ge=2, description="at most so many per tree")
 
 
+class RankingBoostingSettings(BoostingSettings):
+    iterations: int = Field(80, ge=1, description="trees")
+    learning_rate: float = Field(0.1, gt=0, le=1)
+    leaves: int = Field(31, ge=2, description="at most so many per tree")
+
+
 class GradientBoostingSettings(Section):
     customer: BoostingSettings = BoostingSettings()
-    ranking: BoostingSettings = BoostingSettings(iterations=80, learning_rate=0.1, leaves=31)
+    ranking: RankingBoostingSettings = RankingBoostingSettings()
 
 
 class ModelSettings(Section):

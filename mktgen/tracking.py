@@ -202,6 +202,9 @@ class Tracking:
             self._client.set_tag(run_id, "mktgen.complete", "yes")
             self._client.set_terminated(run_id, run.status)
 
+    def page(self, run_id: str) -> str:
+        return f"{self.uri.rstrip('/')}/#/experiments/{self.experiment_id}/runs/{run_id}"
+
     def log_child(self, parent: str, run: PlainRun) -> str:
         """Log a run under another, once; an attempt that ended halfway is replaced."""
         with _errors(f"log {run.name}"):

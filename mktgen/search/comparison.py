@@ -17,7 +17,10 @@ from mktgen.search.learning import Learned, TrialFailed, learning
 from mktgen.search.measures import Measure, measures_of
 from mktgen.steps.runner import Platform
 
-_CODE: Final = ("search", "steps.worlds", "steps.validation", "models", "features", "evaluation")
+_CODE: Final = (
+    "search.comparison", "search.measures", "search.learning", "search.folds", "steps.worlds", "steps.validation", "models",
+    "features", "evaluation",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

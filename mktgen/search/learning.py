@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import polars as pl
 
@@ -48,7 +48,6 @@ _CODE: Final = (
     "evaluation",
 )
 _CENTS: Final = 100.0
-Holder = TypeVar("Holder", History, Judgement)
 
 
 class TrialFailed(Exception):
@@ -185,7 +184,7 @@ def _judgement(job: _Job) -> Judgement:
     return Judgement(history=history, customers=active, **frames)
 
 
-def _frames(holder: Holder) -> dict[str, pl.DataFrame]:
+def _frames(holder: History | Judgement) -> dict[str, pl.DataFrame]:
     return {name: value for name, value in vars(holder).items() if isinstance(value, pl.DataFrame)}
 
 

@@ -8,12 +8,12 @@ from datetime import date
 from typing import TYPE_CHECKING, Final
 
 from mktgen.documents import Interval
-from mktgen.model_run import PlainRun
+from mktgen.model_run import PlainRun, RunStatus
 from mktgen.search import comparison, study
 from mktgen.search.folds import Past
 from mktgen.search.measures import Measure
 from mktgen.search.space import overlay
-from mktgen.search.study import Answer, Question, Search, Tried
+from mktgen.search.study import Answer, Question, Search, State, Tried
 from mktgen.steps.runner import Platform
 from mktgen.steps.tracked import NOT_TRACKED
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mktgen.tracking import Tracking
 
 BEST: Final = "best.yaml"
-_STATUS: Final = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
+_STATUS: Final[dict[State, RunStatus]] = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 Say = Callable[[str], None]
 
 
@@ -63,8 +63,7 @@ class _Diary:
         if self._server is None or self._run is None:
             return ""
         self._server.close_run(self._parent, _result(self._run, found))
-        links = self._server.links(base_url=None if self._server.uri.startswith("http") else "http://mlflow")
-        return f"MLflow: {links['experiment']}/runs/{self._parent} ({BEST} and report.md among its artefacts)"
+        return f"MLflow: {self._server.page(self._parent)} ({BEST} and report.md among its artefacts)"
 
 
 def _connect(platform: Platform) -> Tracking | None:
@@ -111,7 +110,7 @@ def _trial(question: Question, one: Tried) -> PlainRun:
         params=dict(one.values),
         metrics=metrics,
         note=one.reason,
-        status=_STATUS[one.state],  # type: ignore[arg-type]
+        status=_STATUS[one.state],
     )
 
 
@@ -183,7 +182,7 @@ def _doubts(question: Question, answer: Answer) -> list[str]:
     elif answer.later and not _surely(objective, answer.later):
         found.append(f"the lead is not sure at the later cut, which no trial saw ({_words(answer.later)})")
     for one in others:
-        if _surely(one, answer.others[one.name], worse=True):
+        if one.name in answer.others and _surely(one, answer.others[one.name], worse=True):
             found.append(f"{one.name} is surely worse ({_words(answer.others[one.name])})")
     return found
 
@@ -218,7 +217,7 @@ def crossvalidate(
     for kind in found.learned:
         server.log_child(parent, _kind_run(found, kind))
     server.close_run(parent, run)
-    say(f"MLflow: {server.links()['experiment']}/runs/{parent}")
+    say(f"MLflow: {server.page(parent)}")
     return found
 
 

@@ -54,7 +54,8 @@ def space(kind: str, settings: ModelSettings) -> Space:
 
 def _with(range_: BaseDistribution, value: Value) -> BaseDistribution:
     if isinstance(range_, CategoricalDistribution):
-        return CategoricalDistribution(tuple(sorted({*range_.choices, value})))
+        choices = {choice for choice in range_.choices if isinstance(choice, int | float)}
+        return CategoricalDistribution(tuple(sorted({*choices, value})))
     if isinstance(range_, IntDistribution):
         return IntDistribution(min(range_.low, int(value)), max(range_.high, int(value)), log=range_.log)
     if isinstance(range_, FloatDistribution):

@@ -16,6 +16,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Final, Literal
@@ -34,7 +35,10 @@ from mktgen.steps.runner import Platform
 
 State = Literal["complete", "pruned", "failed"]
 PRUNE_AFTER: Final = 4  # trials completed before the first may be pruned
-_CODE: Final = ("search", "steps.worlds", "steps.validation", "models", "features", "evaluation")
+_CODE: Final = (
+    "search.study", "search.space", "search.measures", "search.learning", "search.folds", "steps.worlds",
+    "steps.validation", "models", "features", "evaluation",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,10 @@ def search(
     say(f"{kind} of {day}: {len(question.cuts)} folds from {question.cuts[0]}, search {question.identity}")
     with learning(platform, past, say) as place:
         tried = _try_all(place, question, trials, timeout, lambda one: watch(question, past, one))
-        return Search(question, tried, _answer(place, question, tried))
+        try:
+            return Search(question, tried, _answer(place, question, tried))
+        except ValueError as error:
+            raise PermanentError(f"the best trial can't be compared with today's settings: {error}") from error
 
 
 def _question(platform: Platform, kind: str, past: Past, ranges: Space, folds: int) -> Question:
@@ -210,7 +217,10 @@ def _answer(place: Learning, question: Question, tried: Sequence[Tried]) -> Answ
 
     objective, *others = question.measures
     on_folds = difference(objective, best.folds, base.folds)
-    watched = {one.name: difference(one, best.folds, base.folds) for one in others}
+    watched = {}
+    for one in others:
+        with suppress(ValueError):  # not defined on these households, e.g. an AUC where all of them came back
+            watched[one.name] = difference(one, best.folds, base.folds)
     try:
         last = [
             place.learn(

@@ -37,7 +37,7 @@ def test_a_search_is_a_parent_run_with_a_child_per_trial(
     search_platform: SearchPlatform, client: mlflow.MlflowClient, mlflow_uri: str, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setitem(space._RANGES, KIND, {RATE: FloatDistribution(1e-4, 4.0, log=True)})
+    monkeypatch.setitem(space._RANGES, KIND, {RATE: FloatDistribution(0.05, 8.0, log=True)})
     platform, said = search_platform(mlflow_uri), list[str]()
     found = reporting.search(platform, KIND, DAY, trials=8, folds=2, timeout=None, say=said.append)
     (parent,) = runs(client, "search")
