@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import multiprocessing
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -134,7 +135,7 @@ class Learning:
         if self._pool is None:
             # Spawned: a forked process would inherit locks of threads that it doesn't have.
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=die_with_parent)
+            self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_enter)
         try:
             learned = self._pool.submit(_learn, job).result()
         except BrokenProcessPool:
@@ -155,6 +156,12 @@ def learning(platform: Platform, past: Past, say: Callable[[str], None]) -> Iter
             made.close()
 
 
+def _enter() -> None:
+    """The process that learns begins: before torch is loaded."""
+    die_with_parent()
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in steps.training: threads that spin starve one another
+
+
 def _learn(job: _Job) -> Learned:
     """Runs in the process that learns."""
     started = time.monotonic()
@@ -167,14 +174,15 @@ def _learn(job: _Job) -> Learned:
         lambda line: print(f"{job.label} {line}", flush=True),
     )
     try:
-        model.fit(data, job.settings, session)
+        report = model.fit(data, job.settings, session)
         at = _judgement(job)
         said = answers(model, at)
     except TransientError:
         raise
     except Exception as error:  # whatever a setting does to a training is the trial's result
         raise TrialFailed(f"{type(error).__name__}: {error}") from None
-    return Learned(said.metrics, _households(said, at), round(time.monotonic() - started, 3))
+    metrics = said.metrics | {f"training.{name}": value for name, value in report.metrics.items()}
+    return Learned(metrics, _households(said, at), round(time.monotonic() - started, 3))
 
 
 def _judgement(job: _Job) -> Judgement:
