@@ -59,8 +59,8 @@ def _with(range_: BaseDistribution, value: Value) -> BaseDistribution:
     if isinstance(range_, IntDistribution):
         return IntDistribution(min(range_.low, int(value)), max(range_.high, int(value)), log=range_.log)
     if isinstance(range_, FloatDistribution):
-        low = min(range_.low, value) if value > 0 or not range_.log else range_.low
-        return FloatDistribution(low, max(range_.high, value), log=range_.log and low <= value)
+        # A logarithmic range can't hold 0: it becomes an even one.
+        return FloatDistribution(min(range_.low, value), max(range_.high, value), log=range_.log and value > 0)
     raise TypeError(f"no rule for {type(range_).__name__}")
 
 

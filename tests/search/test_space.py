@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,7 +34,7 @@ def test_every_end_of_a_range_is_a_valid_setting_of_its_type(kind: str) -> None:
 
 @given(st.sampled_from(sorted(_RANGES)), st.data())
 def test_values_come_back_from_a_settings_file(
-    kind: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+    tmp_path_factory: pytest.TempPathFactory, kind: str, data: st.DataObject
 ) -> None:
     values: dict[str, Value] = {}
     for name, range_ in space(kind, ModelSettings()).items():
@@ -48,7 +46,7 @@ def test_values_come_back_from_a_settings_file(
     assert config.settings((str(file),)).models == with_values(ModelSettings(), values)
 
 
-def test_a_range_is_widened_to_todays_value(tmp_path: Path) -> None:
+def test_a_range_is_widened_to_todays_value() -> None:
     today = with_values(
         ModelSettings(), {"transformer.width": 512, "transformer.learning_rate": 0.05, "transformer.epochs": 9}
     )
@@ -57,7 +55,7 @@ def test_a_range_is_widened_to_todays_value(tmp_path: Path) -> None:
     assert ends(ranges["transformer.learning_rate"])[-1] == 0.05
     assert ends(ranges["transformer.epochs"]) == [1, 9]
     none = space("transformer", with_values(ModelSettings(), {"transformer.weight_decay": 0.0}))
-    assert none["transformer.weight_decay"]._contains(0.0)  # a logarithmic range can't hold 0: it becomes an even one
+    assert none["transformer.weight_decay"]._contains(0.0)
 
 
 def test_a_kind_without_settings_is_refused_by_name() -> None:
