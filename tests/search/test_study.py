@@ -101,8 +101,8 @@ def test_the_best_is_compared_with_todays_on_the_folds_and_at_a_later_cut(whole:
     assert answer.on_folds.value == pytest.approx(sum(lead) / FOLDS)
     assert answer.best.value == pytest.approx(answer.on_folds.value)
     assert answer.on_folds.low <= answer.on_folds.value <= answer.on_folds.high
-    assert set(answer.others) == {"churn AUC", "spend MAE"}
-    assert answer.others["churn AUC"].value == 0.0  # only the ranking's settings were searched
+    # Everybody came back after the first cut, so there is no AUC of churn; only the ranking's settings were searched.
+    assert {name: value.value for name, value in answer.others.items()} == {"spend MAE": 0.0}
 
 
 def test_a_killed_search_goes_on_as_if_nothing_had_happened(whole: Search, platform: Platform) -> None:
@@ -134,7 +134,7 @@ def test_other_data_seed_or_settings_are_another_search(whole: Search, platform:
     settings = platform.settings
     others = [
         settings.model_copy(update={"seed": 5}),
-        settings.model_copy(update={"models": settings.models.model_copy(update={"train_cuts": 5})}),
+        settings.model_copy(update={"models": settings.models.model_copy(update={"train_cuts": 20})}),
     ]
     for other in others:
         found = search(Platform(other, platform.environment), KIND, DAY, trials=2, folds=FOLDS)
