@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 BEST: Final = "best.yaml"
 _STATUS: Final[dict[State, RunStatus]] = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
+_SHOWN: Final = 15  # trials in a run's description, which MLflow bounds; the whole table is in report.md
+_REASON: Final = 1_000  # characters
 Say = Callable[[str], None]
 
 
@@ -106,10 +108,10 @@ def _trial(question: Question, one: Tried) -> PlainRun:
     return PlainRun(
         name=f"trial {one.number}{today}",
         identity={"mktgen.search": question.identity, "mktgen.role": "trial", "mktgen.trial": str(one.number)},
-        tags={"mktgen.kind": question.kind, "mktgen.state": one.state, "mktgen.reason": one.reason},
+        tags={"mktgen.kind": question.kind, "mktgen.state": one.state}
+        | ({"mktgen.reason": one.reason[:_REASON]} if one.reason else {}),
         params=dict(one.values),
         metrics=metrics,
-        note=one.reason,
         status=_STATUS[one.state],
     )
 
@@ -132,9 +134,10 @@ def _result(opened: PlainRun, found: Search) -> PlainRun:
             metrics += [(name, value.value, 0), (f"{name}.low", value.low, 0), (f"{name}.high", value.high, 0)]
     head, *lines = verdict(found)
     tags = {"mktgen.best_trial": str(answer.best.number), "mktgen.verdict": head}
-    report = "\n".join([f"# {opened.name}", "", head, "", *(f"- {line}" for line in lines), "", *_table(found)])
-    files = {BEST: overlay(answer.best.values), "report.md": report}
-    return replace(opened, tags={**opened.tags, **tags}, metrics=metrics, files=files, note=report)
+    text, table = [f"# {opened.name}", "", head, "", *(f"- {line}" for line in lines), ""], _table(found)
+    files = {BEST: overlay(answer.best.values), "report.md": "\n".join([*text, *table, ""])}
+    note = "\n".join([*text, *table[: _SHOWN + 2]])
+    return replace(opened, tags={**opened.tags, **tags}, metrics=metrics, files=files, note=note)
 
 
 def _table(found: Search) -> list[str]:
@@ -148,7 +151,7 @@ def _table(found: Search) -> list[str]:
         + [f"{one.values[name]:.4g}" for name in names]
         for one in rows
     ]
-    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *cells)] + [""]
+    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *cells)]
 
 
 def verdict(found: Search) -> list[str]:
