@@ -74,6 +74,23 @@ class LstmSettings(TransformerSettings):
     batch_customers: int = Field(12, ge=1)
 
 
+class BoostingSettings(Section):
+    iterations: int = Field(100, ge=1, description="trees")
+    learning_rate: float = Field(0.06, gt=0, le=1)
+    leaves: int = Field(15, ge=2, description="at most so many per tree")
+
+
+class RankingBoostingSettings(BoostingSettings):
+    iterations: int = Field(80, ge=1, description="trees")
+    learning_rate: float = Field(0.1, gt=0, le=1)
+    leaves: int = Field(31, ge=2, description="at most so many per tree")
+
+
+class GradientBoostingSettings(Section):
+    customer: BoostingSettings = BoostingSettings()
+    ranking: RankingBoostingSettings = RankingBoostingSettings()
+
+
 class ModelSettings(Section):
     kinds: tuple[str, ...] = Field((), description="model files to train; empty = all that are found")
     initial_champion: str = "personal_frequency"
@@ -94,6 +111,7 @@ class ModelSettings(Section):
     request_takes_effect_after_days: int = Field(2, ge=1)
     transformer: TransformerSettings = TransformerSettings()
     lstm: LstmSettings = LstmSettings()
+    gradient_boosting: GradientBoostingSettings = GradientBoostingSettings()
 
 
 class StrategySettings(Section):

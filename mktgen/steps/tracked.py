@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,7 @@ def log_models(run: Run, written: dict[str, Manifest]) -> list[str]:
         with tempfile.TemporaryDirectory(prefix="mktgen-log-") as place:
             logged = server.log_model_run(
                 ModelRun(
-                    entry=_with_speeds(run, entry),
+                    entry=with_speeds(entry, _speeds(run, entry.kind)),
                     tasks=frozenset(models.model_class(entry.kind).tasks),
                     description=(models.model_class(entry.kind).__doc__ or entry.kind).strip(),
                     directory=_download(run, entry, Path(place)),
@@ -93,9 +94,13 @@ def _log_redemption(run: Run, server: Tracking, trained: ModelSet) -> bool:
     return logged.created
 
 
-def _with_speeds(run: Run, entry: ModelEntry) -> ModelEntry:
-    raw = run.platform.objects.get(speed_key(run.inputs["models"][-1].run, entry.kind))
-    speeds: dict[str, list[float]] = {} if raw is None else json.loads(raw)
+def _speeds(run: Run, kind: str) -> dict[str, list[float]]:
+    raw = run.platform.objects.get(speed_key(run.inputs["models"][-1].run, kind))
+    return {} if raw is None else dict(json.loads(raw))
+
+
+def with_speeds(entry: ModelEntry, speeds: Mapping[str, list[float]]) -> ModelEntry:
+    """The entry as it is logged: how fast it was trained among its metrics (`training.*`, means) and its curves."""
     metrics = {f"training.{name}": sum(values) / len(values) for name, values in speeds.items() if values}
     curves = {name: values for name, values in speeds.items() if len(values) > 1}
     return entry.model_copy(update={"metrics": entry.metrics | metrics, "curves": entry.curves | curves})
