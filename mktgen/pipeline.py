@@ -33,7 +33,8 @@ _TABLE: Final = (
          ("raw_*",), ("steps.data", "sources"), ("source",), identity=data.source_identity),
     Step("clean", "loop", "canonical tables; what breaks a rule goes to quarantine under its name",
          data.clean, data.clean_reads,
-         ("order_lines", "responses", "context_promotions", "campaigns", "offers", "offer_items", "exposures", "quarantine"),
+         ("order_lines", "responses", "context_promotions", "item_promotions", "campaigns", "offers", "offer_items",
+          "exposures", "quarantine"),
          _DATA, ("source", "cleaning")),
     # -- features -----------------------------------------------------------------------------------------------------
     Step("extract_features", "loop", "fold the day into the state; features of customers and items at its end",

@@ -21,6 +21,10 @@ class SourceSettings(Section):
     drop_dir: str = Field(
         "", description="day files put here (<table>/<YYYY-MM-DD>.csv|jsonl|parquet) replace the source's rows"
     )
+    promotion_plan: bool = Field(
+        True,
+        description="ASSUMPTION: next week's promotions are known a week ahead (mailers are printed); off = never known ahead",
+    )
     max_field_chars: int = Field(
         2_000, ge=100, description="longer values are cut in the quarantine and the row is refused"
     )

@@ -66,7 +66,11 @@ def history_at(tables: Tables, cut: date, settings: Settings) -> History:
     state = state_at(tables, cut, settings)
     events = tables.events.filter(pl.col("business_date") < cut)
     return History(
-        cut, events, features.customer_features(state, cut), features.item_features(state, cut), **attributes(tables)
+        cut,
+        events,
+        features.customer_features(state, cut),
+        features.item_features(state, cut),
+        **known_before(tables, cut),
     )
 
 
@@ -78,12 +82,17 @@ def training_at(tables: Tables, cut: date, settings: Settings) -> TrainingSet:
     cuts = weekly_cuts(cut, settings.models.train_cuts, first)
     items = features.item_features(state_at(tables, cut, settings), cut)
     examples = training_examples(lines, cuts, without_sequences(settings.features))
-    return TrainingSet(cut, features.history_events(lines), examples, items, **attributes(tables))
+    return TrainingSet(cut, features.history_events(lines), examples, items, **known_before(tables, cut))
 
 
-def attributes(tables: Tables) -> dict[str, pl.DataFrame]:
-    """The source's catalogue and demographics, which have no dates."""
-    return {"item_attributes": tables.table("items"), "customer_attributes": tables.table("customers")}
+def known_before(tables: Tables, cut: date) -> dict[str, pl.DataFrame]:
+    """The source's catalogue and demographics, which have no dates, and the promotion plans that had come in."""
+    plans = tables.table("item_promotions").filter(pl.col("known_on") < cut)
+    return {
+        "item_attributes": tables.table("items"),
+        "customer_attributes": tables.table("customers"),
+        "promotions": plans,
+    }
 
 
 def state_at(tables: Tables, cut: date, settings: Settings) -> features.State:

@@ -51,6 +51,7 @@ class Scene:
     depth: int
     item_attributes: pl.DataFrame = field(default_factory=contracts.ITEMS.empty)
     customer_attributes: pl.DataFrame = field(default_factory=contracts.CUSTOMERS.empty)
+    promotions: pl.DataFrame = field(default_factory=contracts.ITEM_PROMOTIONS.empty)
 
     def __post_init__(self) -> None:
         late = self.lines.filter(pl.col("business_date") >= self.cut)
@@ -244,7 +245,7 @@ def _scores(
         # A variant is the same person.
         people = block.join(scene.customer_attributes, on="customer_id").drop("customer_id")
         people = people.rename({"variant": "customer_id"})
-        history = History(scene.cut, events, facts, scene.items, scene.item_attributes, people)
+        history = History(scene.cut, events, facts, scene.items, scene.promotions, scene.item_attributes, people)
         names = block["variant"].sort().to_list()
         if about == "churn":
             chances = model.probabilities(history, names)

@@ -2,7 +2,8 @@
 
 A request is a `History` as a pandas frame with two String columns, `table` and `record`: every row is one row of the
 history's events, features or items (contracts SEQUENCES, CUSTOMER_FEATURES, ITEM_FEATURES) or, where they are known, of
-its item_attributes or customer_attributes (ITEMS, CUSTOMERS) as a JSON object, dates and times in ISO 8601.
+its item_attributes, customer_attributes or promotions (ITEMS, CUSTOMERS, ITEM_PROMOTIONS) as a JSON object, dates and
+times in ISO 8601.
 `request(history)` makes that frame. Parameters of a call:
 
 - cut: ISO date, required; nothing dated on or after it is used
@@ -39,6 +40,7 @@ TABLES: Final[dict[str, contracts.Contract]] = {
     "items": contracts.ITEM_FEATURES,
     "item_attributes": contracts.ITEMS,
     "customer_attributes": contracts.CUSTOMERS,
+    "promotions": contracts.ITEM_PROMOTIONS,
 }
 _ORDER: Final = {
     "events": ["customer_id", "event_time", "order_id", "item_id"],
@@ -46,6 +48,7 @@ _ORDER: Final = {
     "items": ["item_id"],
     "item_attributes": ["item_id"],
     "customer_attributes": ["customer_id"],
+    "promotions": ["item_id", "week_start"],
 }
 
 

@@ -16,10 +16,12 @@ from typing import Final
 
 import polars as pl
 
+from mktgen.contracts import contract
 from mktgen.errors import PermanentError
 from mktgen.model_run import Input
 from mktgen.steps.runner import Platform, resolve
 from mktgen.steps.training import cut_of, train_reads
+from mktgen.steps.worlds import AROUND, Around
 from mktgen.store import Manifest, sha256
 
 JUDGED_DAYS: Final = 28  # the longest label; cuts are as far apart, so that no day is judged twice
@@ -46,12 +48,16 @@ def rolling_cuts(end: date, count: int, first_day: date) -> list[date]:
 
 @dataclass(frozen=True)
 class Past:
-    """The order lines before a training's cut: contracts.ORDER_LINES and the manifests they came from, by day."""
+    """The order lines before a training's cut: contracts.ORDER_LINES and the manifests they came from, by day.
+
+    around: what is known beside them; promotion plans up to the cut.
+    """
 
     day: date
     lines: pl.DataFrame
     manifests: Sequence[Manifest]
     first_day: date
+    around: Around
 
     @property
     def end(self) -> date:
@@ -85,9 +91,15 @@ class Past:
 
 def read_past(platform: Platform, day: date) -> Past:
     """What a training of `day` would learn from. Raises MissingArtefact where days of it are not stored."""
-    end, lines = cut_of(day, platform.settings), train_reads(day, platform)[0]
+    end, reads = cut_of(day, platform.settings), {read.artefact: read for read in train_reads(day, platform)}
+    lines = reads["order_lines"]
     before = replace(lines, days=tuple(one for one in lines.days if one < end))
     if not before.days:
         raise PermanentError(f"a training of {day} learns from what lies before {end}: the source has nothing there")
-    manifests = resolve("search", day, [before], platform)[lines.artefact]
-    return Past(day, platform.store.read_table(manifests), manifests, platform.source.first_day)
+    asked = [before, *(reads[name] for name in AROUND.values())]
+    found = resolve("search", day, asked, platform)
+    tables = (
+        platform.store.read_table(found[name]) if found[name] else contract(name).empty() for name in AROUND.values()
+    )
+    manifests = found[lines.artefact]
+    return Past(day, platform.store.read_table(manifests), manifests, platform.source.first_day, Around(*tables))

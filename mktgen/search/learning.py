@@ -119,9 +119,9 @@ class Learning:
         place = self._room / f"{cut}-{settings.models.train_cuts}"
         if not place.exists():
             lines = self.past.until(cut + timedelta(days=JUDGED_DAYS))
-            at = judgement_at(lines, cut, settings)
+            at = judgement_at(lines, cut, settings, self.past.around)
             parts = {
-                "training": training_tables(lines, cut, self.past.first_day, settings),
+                "training": training_tables(lines, cut, self.past.first_day, settings) | self.past.around.before(cut),
                 "history": _frames(at.history),
                 "judgement": _frames(at),
             }

@@ -19,7 +19,7 @@ from mktgen.steps.data import days_between
 from mktgen.steps.deciding import champion_reads, today
 from mktgen.steps.runner import Outcome, Platform, Read, Run
 from mktgen.steps.validation import load_model
-from mktgen.steps.worlds import attribute_reads, attributes_of
+from mktgen.steps.worlds import PLAN_DAYS, around, around_reads
 
 _SAME: Final = 1e-4  # a score made anew is the one that was given, but for the last digits of 32 bits
 
@@ -64,7 +64,7 @@ def explain_reads(day: date, platform: Platform) -> list[Read]:
         *today(("customer_scores", "item_scores"), day, "score"),
         *today(("decisions",), day, "allocate"),
         *today(("churn_warnings",), day, "warn_churn"),
-        *attribute_reads(platform),
+        *around_reads(day - timedelta(days=PLAN_DAYS), day, platform),
         Read("order_lines", days_between(platform.source.first_day, day), True, "clean"),
     ]
 
@@ -95,7 +95,7 @@ def _scene(run: Run, lines: pl.DataFrame, customers: pl.DataFrame) -> reasons.Sc
         return state.sequences, features.customer_features(state, cut)
 
     own = lines.join(customers.select("customer_id").unique(), on="customer_id", how="semi")
-    return reasons.Scene(cut, own, run.table("item_features"), refold, settings.models.top_k, **attributes_of(run))
+    return reasons.Scene(cut, own, run.table("item_features"), refold, settings.models.top_k, **around(run).before(cut))
 
 
 def _explain_items(run: Run, ranker: Model, lines: pl.DataFrame) -> tuple[pl.DataFrame, Faithfulness]:

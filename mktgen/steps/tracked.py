@@ -123,7 +123,6 @@ def _inputs(run: Run) -> list[Input]:
         "training": [manifest for manifest in lines if manifest.partition < cut],
         "evaluation": [manifest for manifest in lines if manifest.partition >= cut],
     }
-    root = run.platform.objects.uri("order_lines")
     about = [
         Input(
             name=f"{manifest.artefact} of {manifest.partition}",
@@ -135,17 +134,19 @@ def _inputs(run: Run) -> list[Input]:
         for name in ("items", "customers")
         for manifest in run.inputs.get(name, [])
     ]
-    return about + [
-        Input(
-            name=f"order_lines {days[0].partition} to {days[-1].partition}",
-            uri=f"{root}/dt={days[0].partition}..{days[-1].partition}",
-            sha256=sha256("".join(manifest.digest for manifest in days).encode()),
-            context=context,
-            rows=sum(manifest.rows for manifest in days),
-        )
-        for context, days in parts.items()
-        if days
-    ]
+    timed = [("order_lines", days, context) for context, days in parts.items()]
+    timed.append(("item_promotions", run.inputs.get("item_promotions", []), "training"))
+    return about + [_over_days(run, name, days, context) for name, days, context in timed if days]
+
+
+def _over_days(run: Run, name: str, days: list[Manifest], context: str) -> Input:
+    return Input(
+        name=f"{name} {days[0].partition} to {days[-1].partition}",
+        uri=f"{run.platform.objects.uri(name)}/dt={days[0].partition}..{days[-1].partition}",
+        sha256=sha256("".join(manifest.digest for manifest in days).encode()),
+        context=context,
+        rows=sum(manifest.rows for manifest in days),
+    )
 
 
 def _reliability(customers: pl.DataFrame, kind: str) -> pl.DataFrame | None:

@@ -25,7 +25,7 @@ from mktgen.models.base import History, Model, Session, TrainingSet
 from mktgen.settings import ModelSettings
 from mktgen.steps.runner import Platform
 from mktgen.steps.training import JOB_TABLES, SAMPLE, die_with_parent, speed_key
-from mktgen.steps.worlds import ATTRIBUTES, TABLES, scored
+from mktgen.steps.worlds import AROUND, TABLES, scored
 from mktgen.store import ObjectStore
 
 
@@ -66,7 +66,7 @@ def main() -> None:
     die_with_parent()
     body = json.loads((job / "job.json").read_text())
     settings = ModelSettings.model_validate(body["models"])
-    frames: dict[str, Any] = {name: pl.read_parquet(job / f"{name}.parquet") for name in (*JOB_TABLES, *ATTRIBUTES)}
+    frames: dict[str, Any] = {name: pl.read_parquet(job / f"{name}.parquet") for name in (*JOB_TABLES, *AROUND)}
     data = TrainingSet(date.fromisoformat(body["cut"]), **frames)
     objects, first = Platform.from_environment().objects, int(os.environ.get("RANK", "0")) == 0
     for kind in settings.kinds or models.kinds():
@@ -118,7 +118,7 @@ def _score_sample(model: Model, data: TrainingSet, job: Path) -> bytes:
     """contracts.SAMPLE_SCORES of the model as it is in memory: the stored one must say the same of the same customers."""
     tables = {name: pl.read_parquet(job / f"{SAMPLE}{name}.parquet") for name in TABLES}
     customers = json.loads((job / "job.json").read_text())["customers"]
-    known = {name: getattr(data, name) for name in ATTRIBUTES}
+    known = {name: getattr(data, name) for name in AROUND}
     scores = scored(model, History(data.cut, **tables, **known), customers).with_columns(
         pl.lit(model.kind).alias("kind")
     )

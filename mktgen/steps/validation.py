@@ -21,7 +21,7 @@ from mktgen.settings import Settings
 from mktgen.steps import honesty
 from mktgen.steps.data import days_between
 from mktgen.steps.runner import Outcome, Platform, Read, Run
-from mktgen.steps.worlds import RANK_DEPTH, attribute_reads, history_at, sample_customers, scored
+from mktgen.steps.worlds import RANK_DEPTH, Around, around, around_reads, history_at, sample_customers, scored
 from mktgen.store import Manifest
 
 
@@ -30,7 +30,7 @@ def validate_reads(training: date, platform: Platform) -> list[Read]:
     first, last = platform.source.first_day, training - timedelta(days=1)
     lines = Read("order_lines", days_between(first, last), True, "clean")
     names = ("models", "trained_models", "redemption_holdout", "sample_scores")
-    return [*(Read(name, (training,), True, "train") for name in names), lines, *attribute_reads(platform)]
+    return [*(Read(name, (training,), True, "train") for name in names), lines, *around_reads(first, last, platform)]
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class _Judged:
 def validate(run: Run) -> Outcome:
     """Figures of every kind on the same frozen cut, and the gates that say whether they can be believed."""
     trained = run.document("trained_models", ModelSet)
-    frozen = judgement_at(run.table("order_lines"), trained.evaluation_from, run.settings)
+    frozen = judgement_at(run.table("order_lines"), trained.evaluation_from, run.settings, around(run))
     among = _worlds(run, trained.evaluation_from)
     in_memory = run.table("sample_scores")
     judged = [_judge(run, entry, frozen, among, in_memory.filter(kind=entry.kind)) for entry in trained.models]
@@ -132,7 +132,7 @@ def _worlds(run: Run, cut: date) -> honesty.Worlds:
     lines, settings = run.table("order_lines"), run.settings
     customers = sample_customers(lines, cut, settings)
     among = honesty.worlds(lines, customers, cut, run.platform.source.first_day, settings)
-    return among.with_attributes(run.table("items"), run.table("customers"), settings.seed)
+    return among.told(around(run), settings.seed)
 
 
 def _note(entry: ModelEntry) -> str:
@@ -150,7 +150,7 @@ _SHOWN = (
 )
 
 
-def judgement_at(lines: pl.DataFrame, cut: date, settings: Settings) -> Judgement:
+def judgement_at(lines: pl.DataFrame, cut: date, settings: Settings, known: Around) -> Judgement:
     """What models are judged on at a cut; `lines` (contracts.ORDER_LINES) must go on for 28 days from it."""
     history = history_at(lines, cut, settings.features)
     active = history.features.filter(pl.col("recency_days") <= settings.features.active_days)
@@ -158,7 +158,7 @@ def judgement_at(lines: pl.DataFrame, cut: date, settings: Settings) -> Judgemen
     after = active.select("customer_id").join(labels(lines, cut), on="customer_id", how="left", maintain_order="left")
     goods = lines.filter("merchandise").select("customer_id", "item_id", "business_date")
     return Judgement(
-        history=replace(history, item_attributes=run.table("items"), customer_attributes=run.table("customers")),
+        history=known.told(history),
         customers=active["customer_id"].to_list(),
         truth=goods.filter(week).select("customer_id", "item_id").unique().sort("customer_id", "item_id"),
         before=goods.filter(pl.col("business_date") < cut).select("customer_id", "item_id").unique(),
