@@ -57,7 +57,7 @@ class TransformerSettings(Section):
     memory_events: int = Field(2048, ge=16, description="last events whose counts feed the copy part")
     accumulate: int = Field(1, ge=1, description="micro-batches of a step, where memory is short")
     average: float = Field(
-        0.0, ge=0, lt=1, description="decay of the mean of the weights that is kept; 0 = the last weights"
+        0.98, ge=0, lt=1, description="decay of the mean of the weights that is kept; 0 = the last weights"
     )
     learning_rate: float = Field(3e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)

@@ -135,6 +135,7 @@ class BehaviourNetwork(nn.Module):
         self.category_copy = nn.Embedding(shape.categories + 1, 1)
         self.popularity = nn.Parameter(torch.tensor([1.0]))
         self.plan = nn.Linear(PLAN_FACTS, 1, bias=False)
+        self.cold_taste = nn.Linear(width, width)  # an item without factors: from its category and attributes
         self.taste_scale = nn.Parameter(torch.tensor([2.0]))  # in tens
         for name in ("taste", "early"):
             kept = name == "taste"  # the other serves while learning only
@@ -175,6 +176,8 @@ class BehaviourNetwork(nn.Module):
             self.copy_linear.bias.fill_(7.0)  # a purchase of last week's odds beside those of a popular item
             self.copy_state.weight.zero_()
             self.plan.weight.zero_()
+            self.cold_taste.weight.zero_()
+            self.cold_taste.bias.zero_()
             self.copy_query.weight.zero_()
             self.copy_query.bias.zero_()
 
@@ -237,7 +240,10 @@ class BehaviourNetwork(nn.Module):
     def answers(self, token: Tensor, columns: Columns) -> Tensor:
         """[items, Q]: items as the output layer takes them; `token`: those of the columns, or of some 0."""
         factors = self.early if self.training else self.taste
-        return torch.cat([self.inputs.items(token, columns.category, columns.facts), factors[token]], dim=1)
+        items = self.inputs.items(token, columns.category, columns.facts)
+        known = factors[token]
+        guessed = self.cold_taste(items) * (known == 0).all(dim=1, keepdim=True)
+        return torch.cat([items, known + guessed], dim=1)
 
     def output_layer(self, columns: Columns) -> tuple[Tensor, Tensor]:
         """[items, Q] and [moments, items]: a new item's logit is queries @ table.T + offset, see `heads`."""

@@ -159,7 +159,9 @@ def learning(platform: Platform, past: Past, say: Callable[[str], None]) -> Iter
 def _enter() -> None:
     """The process that learns begins: before torch is loaded."""
     die_with_parent()
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in steps.training: threads that spin starve one another
+    os.environ.update(
+        {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+    )  # as in steps.training: spinning threads starve others
 
 
 def _learn(job: _Job) -> Learned:

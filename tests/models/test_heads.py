@@ -139,7 +139,7 @@ def test_redemption_starts_as_the_regression() -> None:
     sent = mailings()
     scale = MailingScale.learn(sent)
     data = replace(DATA, mailings=sent)
-    scene = training_scene(data, VOCABULARY, SETTINGS.transformer, Normalisation.learn(DATA.examples), 1.0, scale)
+    scene = training_scene(data, VOCABULARY, SETTINGS.transformer, Normalisation.learn(DATA.examples), scale=scale)
     longest_first = np.argsort(scene.windows.start - scene.windows.stop, kind="stable")
     batch = collate(scene, longest_first.astype(np.int64))
     mailed = batch.extras.mailed

@@ -16,6 +16,7 @@ from polars.testing import assert_frame_equal
 
 from mktgen.errors import CorruptArtefact, PermanentError
 from mktgen.models import model_class
+from mktgen.models._attributes import Attributes
 from mktgen.models._batch import Batch, Scene, collate
 from mktgen.models._copying import HALF_LIVES, decayed_counts
 from mktgen.models._network import Architecture, BehaviourNetwork, expected_spend, rank_loss, spend_loss
@@ -44,6 +45,12 @@ def model(request: pytest.FixtureRequest) -> NeuralModel:
     return trained
 
 
+def told() -> dict[str, int]:
+    """How much is known of the shop's items and customers."""
+    known = Attributes.learn(DATA)
+    return {"item_values": known.item_values.known.height, "customer_values": known.customers.known.height}
+
+
 def network(encoder: str = "transformer") -> tuple[BehaviourNetwork, Vocabulary, Normalisation]:
     vocabulary, normalisation = Vocabulary.learn(DATA.items, 10), Normalisation.learn(DATA.examples)
     torch.manual_seed(3)
@@ -54,6 +61,7 @@ def network(encoder: str = "transformer") -> tuple[BehaviourNetwork, Vocabulary,
         vocabulary.categories.height,
         len(FEATURES),
         0.0,
+        **told(),
     )
     net = BehaviourNetwork(shape).eval()
     with torch.no_grad():
@@ -218,7 +226,7 @@ def small_vocabulary() -> Vocabulary:
 
 def network_of(vocabulary: Vocabulary) -> BehaviourNetwork:
     torch.manual_seed(5)
-    shape = Architecture("transformer", 16, vocabulary.size, vocabulary.categories.height, len(FEATURES), 0.0)
+    shape = Architecture("transformer", 16, vocabulary.size, vocabulary.categories.height, len(FEATURES), 0.0, **told())
     network = BehaviourNetwork(shape)
     torch.nn.init.normal_(network.plan.weight)
     network.taste.normal_(std=0.1)[0] = 0.0

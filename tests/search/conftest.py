@@ -14,7 +14,7 @@ from mktgen.settings import Settings
 from mktgen.steps.runner import Platform
 from mktgen.store import Provenance
 from tests.support.s3_server import S3Server
-from tests.support.shop import START, make_shop, order_lines
+from tests.support.shop import START, around, make_shop, order_lines
 
 DAY = START + timedelta(days=182)  # a training day whose cut is 154 days after the first: room for four cuts
 CUT = DAY - timedelta(days=28)
@@ -53,6 +53,11 @@ def store_lines(platform: Platform, lines: pl.DataFrame) -> None:
     by = Provenance("test", "r", "", "", 0, ())
     for day in (START + timedelta(days=n) for n in range((CUT - START).days)):
         platform.store.write_table("order_lines", day, lines.filter(pl.col("business_date") == day), by)
+    known = around(lines)
+    platform.store.write_table("items", START, known.items, by)
+    platform.store.write_table("customers", START, known.customers, by)
+    for (day,), plans in known.promotions.partition_by("known_on", as_dict=True).items():
+        platform.store.write_table("item_promotions", day, plans, by)
 
 
 def forget(platform: Platform) -> None:

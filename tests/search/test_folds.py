@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -78,7 +79,7 @@ def test_what_comes_after_a_cut_changes_nothing_that_is_learned_from(place: Lear
             pl.when(later).then(pl.col("net_minor") * 7).otherwise("net_minor").alias("net_minor"),
         ).filter(~later | (pl.col("customer_id") < "c0020"))
         real = tables(place, past, cut, tmp_path / f"{cut}")
-        changed = tables(place, Past(past.day, other, past.manifests, past.first_day), cut, tmp_path / f"{cut}-other")
+        changed = tables(place, replace(past, lines=other), cut, tmp_path / f"{cut}-other")
         assert not real["judgement/truth.parquet"].equals(changed["judgement/truth.parquet"])
         for name in (name for name in real if not name.startswith("judgement/")):
             assert real[name].equals(changed[name]), f"{name} at {cut} knows the future"
@@ -95,7 +96,7 @@ def test_an_item_that_appears_only_after_the_cut_is_ranked_by_nobody(place: Lear
     secret = past.lines.with_columns(
         pl.when(pl.col("business_date") >= cut).then(pl.lit("secret")).otherwise("item_id").alias("item_id")
     ).unique(["order_id", "item_id"], maintain_order=True)
-    place.past = Past(past.day, secret, past.manifests, past.first_day)
+    place.past = replace(past, lines=secret)
     for kind in ("popularity", "personal_frequency", "gradient_boosting"):
         learned = place.learn(kind, place.platform.settings.models, cut, f"[{kind}]")
         assert learned.metrics["ranking.customers"] > 10

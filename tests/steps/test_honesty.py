@@ -21,7 +21,7 @@ from mktgen.models.popularity import Popularity
 from mktgen.settings import FeatureSettings, LstmSettings, ModelSettings, Settings, TransformerSettings
 from mktgen.steps import honesty
 from mktgen.steps.worlds import sample_customers, scored, training_tables
-from tests.support.shop import START, attributes, make_shop, order_lines
+from tests.support.shop import START, around, make_shop, order_lines
 from tests.support.training import session
 
 CUT = date(2017, 6, 4)
@@ -52,7 +52,7 @@ class Shop:
 def shop(seed: int) -> Shop:
     lines = order_lines(make_shop(customers=30, items=30, seed=seed).events)
     tables = training_tables(lines, CUT, START, SETTINGS)
-    training = TrainingSet(CUT, **tables, **attributes(lines))
+    training = TrainingSet(CUT, **tables, **around(lines).before(CUT))
     return Shop(lines, training, sample_customers(lines, CUT, SETTINGS))
 
 
@@ -63,8 +63,7 @@ def honest_worlds(seed: int) -> honesty.Worlds:
 
 def worlds(seed: int, **ways: Callable[..., State]) -> honesty.Worlds:
     among = honesty.worlds(shop(seed).lines, shop(seed).customers, CUT, START, SETTINGS, **ways)
-    known = attributes(shop(seed).lines)
-    return among.with_attributes(known["item_attributes"], known["customer_attributes"], SETTINGS.seed)
+    return among.told(around(shop(seed).lines), SETTINGS.seed)
 
 
 def gates(model: Model, among: honesty.Worlds, stored: Model | None = None) -> dict[str, Gate]:

@@ -19,7 +19,7 @@ from mktgen.settings import ModelSettings
 from mktgen.steps.runner import Platform
 from mktgen.store import Provenance
 from tests.steps.conftest import PlatformOf
-from tests.support.shop import make_shop
+from tests.support.shop import around, make_shop
 from tests.support.training import session
 
 FIRST, SECOND = date(2017, 7, 2), date(2017, 7, 9)
@@ -145,6 +145,7 @@ def test_scores_are_those_of_the_version_that_was_kept(
     tables = {"sequences": history.events, "customer_features": history.features, "item_features": history.items}
     for name, frame in tables.items():
         platform.store.write_table(name, SECOND, frame, BY)
+    platform.store.write_table("items", platform.source.first_day, around(history.events).items, BY)
     result = pipeline.run_step("score", SECOND, platform=platform)
     assert result.rows["item_scores"] > 0
     scores = platform.store.read_table(platform.store.need("customer_scores", SECOND))

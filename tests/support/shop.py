@@ -15,6 +15,7 @@ import polars as pl
 
 from mktgen import contracts
 from mktgen.models.base import History, TrainingSet
+from mktgen.steps.worlds import Around
 
 SORT = ["customer_id", "event_time", "order_id", "item_id"]
 START = date(2017, 1, 1)
@@ -170,6 +171,21 @@ def item_features(events: pl.DataFrame, cut: date) -> pl.DataFrame:
     )
     columns = [pl.col(name).cast(dtype) for name, dtype in contracts.ITEM_FEATURES.columns.items()]
     return contracts.ITEM_FEATURES.check(frame.select(columns).sort("item_id"))
+
+
+def around(events: pl.DataFrame) -> Around:
+    """All that is known of the shop beside its events: attributes, and a promotion plan of every week."""
+    known = attributes(events)
+    items = known["item_attributes"]["item_id"].unique().sort().to_list()
+    mondays = [START + timedelta(days=1 + 7 * week) for week in range(60)]
+    rows = [
+        (item, monday, monday - timedelta(days=7), (place % 3) / 2, (week % 4) / 3)
+        for week, monday in enumerate(mondays)
+        for place, item in enumerate(items)
+        if (place + week) % 5 == 0
+    ]
+    plans = pl.DataFrame(rows, schema=contracts.ITEM_PROMOTIONS.columns, orient="row")
+    return Around(known["item_attributes"], known["customer_attributes"], contracts.ITEM_PROMOTIONS.check(plans))
 
 
 def attributes(events: pl.DataFrame) -> dict[str, pl.DataFrame]:
