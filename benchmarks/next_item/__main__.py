@@ -164,7 +164,7 @@ def _print(row: dict[str, Any], shown: tuple[str, ...]) -> None:
 
 def _spread(rows: list[dict[str, Any]], shown: tuple[str, ...]) -> None:
     for kind in ("validation not learned", "validation learned at last"):
-        own = [row for row in rows if row["name"].endswith(kind)]
+        own = [row for row in rows if row["name"].startswith("ours") and row["name"].split(", ", 2)[2] == kind]
         if len(own) > 1:
             parts = [
                 f"{name} {statistics.mean(r[name] for r in own):.4f} ± {statistics.stdev(r[name] for r in own):.4f}"
