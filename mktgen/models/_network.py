@@ -347,4 +347,5 @@ class BehaviourLearner(Learner):
     def flops(self, batch: Batch) -> float:
         rows, longest = batch.item.shape[0], batch.packing.longest
         encoder = rows * self.shape.size.flops_per_row(longest / 2)
-        return encoder + 8.0 * batch.row.shape[0] * batch.columns.token.shape[0] * self.shape.width
+        asked = 2 * self.shape.width + batch.columns.popularity.shape[0]
+        return encoder + 8.0 * batch.row.shape[0] * batch.columns.token.shape[0] * asked
