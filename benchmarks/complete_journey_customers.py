@@ -5,8 +5,8 @@
 
 Protocol: benchmarks/complete_journey/customers_task.py. Intervals are 95%, by household over all cuts (mailings)
 together; differences are to the task's reference, on the same draws. Each seed of a product model is a row. A kind is
-judged on spend where it has that task. `--out`: calibration plots, one png per
-task.
+judged on spend and on redemption where it has them; for redemption it is trained before the campaigns' split, on the same
+mailings as the baselines. `--out`: calibration plots, one png per task.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +30,9 @@ from benchmarks.complete_journey.intervals import Bools, Estimate, Floats, House
 from benchmarks.complete_journey.items_task import history_at, training_at
 from benchmarks.complete_journey.product import Retrain, trained
 from mktgen import config
+from mktgen.models import model_class
+from mktgen.models._neural import NeuralModel
+from mktgen.models.base import Mailings
 from mktgen.settings import Settings
 from mktgen.strategy.redemption import fit_redemption
 
@@ -94,7 +97,7 @@ def _amounts(data: Examples, models: Mapping[str, pl.DataFrame]) -> Predictions:
     return rows | {name: _column(frame, "spend_28d") for name, frame in models.items() if "spend_28d" in frame.columns}
 
 
-def redemption_task(data: Examples, seed: int) -> Task:
+def redemption_task(data: Examples, seed: int, models: Predictions) -> Task:
     kinds = sorted(data.train["campaign_type"].unique().to_list())
     (train, names), (test, _) = tabular.with_types(data.train, kinds), tabular.with_types(data.test, kinds)
     label = train["redeemed"].to_numpy().astype(np.bool_)
@@ -105,6 +108,7 @@ def redemption_task(data: Examples, seed: int) -> Task:
         "LR all": tabular.logistic(train, label, names)(test),
         "HGB": tabular.boosted(train, label, names)(test),
         "the product's": product.predict(data.test)["p_redeem"].to_numpy(),
+        **models,
     }
     return Task("redemption of a mailed campaign", _column(test, "redeemed"), rows, "LR all", test["customer_id"])
 
@@ -130,6 +134,35 @@ def product_rows(
             keys = ["cut", "customer_id"]
             rows[f"{kind}, seed {seed}"] = test.select(keys).join(pl.concat(parts), on=keys, maintain_order="left")
     return rows
+
+
+def redemption_rows(
+    kinds: list[str], tables: Tables, data: Examples, seeds: list[int], settings: Settings
+) -> Predictions:
+    """Of the kinds with a redemption head: one value per row of data.test."""
+    offers = tables.table("offers").select("offer_id", "campaign_id")
+    items = tables.table("offer_items").join(offers, on="offer_id").select("campaign_id", "item_id").unique()
+    mailings = Mailings(_mailing_rows(data.train, label=True), items)
+    training = cache(lambda cut: replace(training_at(tables, cut, settings), mailings=mailings))
+    rows = {}
+    for kind in (kind for kind in kinds if issubclass(model_class(kind), NeuralModel)):
+        for seed in seeds:
+            ((_, model, _),) = trained(kind, (CAMPAIGN_SPLIT,), seed, "once", training, settings.models)
+            assert isinstance(model, NeuralModel)
+            predicted = np.zeros(data.test.height)
+            for start in data.test["started_on"].unique().sort().to_list():
+                chosen = (data.test["started_on"] == start).to_numpy()
+                asked = Mailings(_mailing_rows(data.test.filter(chosen), label=False), items)
+                predicted[chosen] = model.redemptions(history_at(tables, start, settings), asked)["p_redeem"].to_numpy()
+            rows[f"{kind}, seed {seed}"] = predicted
+    return rows
+
+
+def _mailing_rows(mailed: pl.DataFrame, label: bool) -> pl.DataFrame:
+    """mktgen.models.base.Mailings.rows: the facts that the baselines have too."""
+    length = (pl.col("ended_on") - pl.col("started_on")).dt.total_days().cast(pl.Float64).alias("window_days")
+    keys = ("customer_id", "campaign_id", "campaign_type", pl.col("started_on").alias("cut"))
+    return mailed.select(*keys, *tabular.MAILING_FEATURES, length, *(["redeemed"] if label else []))
 
 
 def _column(frame: pl.DataFrame, name: str) -> Floats:
@@ -209,7 +242,9 @@ def main() -> None:
     print(NOTICE, flush=True)
     data = examples(tables, settings.features)
     models = product_rows(arguments.model, tables, data.test, arguments.seeds, arguments.retrain, settings)
-    tasks = [*purchase_tasks(data, models), redemption_task(redemption(tables, settings.features), settings.seed)]
+    mailed = redemption(tables, settings.features)
+    redeemed = redemption_rows(arguments.model, tables, mailed, arguments.seeds, settings)
+    tasks = [*purchase_tasks(data, models), redemption_task(mailed, settings.seed, redeemed)]
     every = []
     for task in tasks:
         rows = figures(task)

@@ -1,11 +1,13 @@
 """Next 7 days' items on Complete Journey: product models against counted baselines, in full ranking, in one run.
 
     python -m benchmarks.complete_journey_items --cache DIR [--model transformer ...] [--seeds 0 1 2]
-        [--retrain each-cut|once] [--settings FILE ...] [--json FILE]
+        [--retrain each-cut|once] [--plan with|without ...] [--settings FILE ...] [--json FILE]
 
 Protocol: benchmarks/complete_journey/items_task.py. Intervals are 95%, by household over all cuts together; `vs` is the
 difference to the TIFU-like row on the same draws. A model's row is the mean over its seeds, with the smallest and the
 largest seed's NDCG@10 beside it; its interval is of that mean, so it holds the households' chance and not the seeds'.
+`with plan`: next week's promotions are taken as known at the cut, which the data doesn't say; `without`: no promotion plan at
+all, in training and scoring.
 """
 
 from __future__ import annotations
@@ -13,10 +15,10 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import polars as pl
@@ -37,6 +39,8 @@ from benchmarks.complete_journey.items_task import (
 )
 from benchmarks.complete_journey.product import Retrain, trained
 from mktgen import config
+from mktgen.contracts import ITEM_PROMOTIONS
+from mktgen.models.base import History, TrainingSet
 from mktgen.settings import Settings
 
 REFERENCE: Final = "TIFU-like"
@@ -44,6 +48,7 @@ RESAMPLES: Final = 1000
 SEED: Final = 20170101  # of the household draws
 NAMES: Final = tuple(part + metric for part in PARTS for metric in METRICS)
 
+Known = TypeVar("Known", History, TrainingSet)
 Row = dict[str, Floats]  # metric -> one value per household and cut, in the order of the weeks
 
 
@@ -58,6 +63,10 @@ def counted(weeks: list[Week], items: list[str]) -> tuple[dict[str, Row], dict[s
     return rows, seconds
 
 
+def _told(known: Known, plan: bool) -> Known:
+    return known if plan else replace(known, promotions=ITEM_PROMOTIONS.empty())
+
+
 def learnt(
     kind: str,
     tables: Tables,
@@ -66,10 +75,11 @@ def learnt(
     seeds: list[int],
     retrain: Retrain,
     settings: Settings,
+    plan: bool,
 ) -> tuple[list[Row], float]:
     """One row per seed, and the seconds of all trainings."""
-    training = cache(lambda cut: training_at(tables, cut, settings))
-    by_cut = {week.history.cut: week for week in weeks}
+    training = cache(lambda cut: _told(training_at(tables, cut, settings), plan))
+    by_cut = {week.history.cut: replace(week, history=_told(week.history, plan)) for week in weeks}
     rows, spent = [], 0.0
     for seed in seeds:
         frames = []
@@ -120,6 +130,7 @@ def main() -> None:
     parser.add_argument("--model", nargs="*", default=[], help="kinds of mktgen.models")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--retrain", choices=("each-cut", "once"), default="each-cut")
+    parser.add_argument("--plan", nargs="+", choices=("with", "without"), default=["with", "without"])
     parser.add_argument("--settings", nargs="*", default=[], help="overlays of the settings, for the models")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -135,9 +146,11 @@ def main() -> None:
         report(name, [row], rows[REFERENCE], households) | {"seconds": seconds[name]} for name, row in rows.items()
     ]
     for kind in arguments.model:
-        runs, spent = learnt(kind, tables, weeks, items, arguments.seeds, arguments.retrain, settings)
-        name = f"{kind} ({arguments.retrain})"
-        figures.append(report(name, runs, rows[REFERENCE], households) | {"seconds": spent})
+        for plan in arguments.plan:
+            runs, spent = learnt(
+                kind, tables, weeks, items, arguments.seeds, arguments.retrain, settings, plan == "with"
+            )
+            figures.append(report(f"{kind}, {plan} plan", runs, rows[REFERENCE], households) | {"seconds": spent})
     show(figures)
     if arguments.json:
         arguments.json.write_text(json.dumps({"facts": facts, "rows": figures}, indent=1) + "\n")

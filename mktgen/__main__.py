@@ -34,6 +34,15 @@ def main(argv: list[str] | None = None) -> int:
     digests = commands.add_parser("digests", help="print artefact, partition and content hash of everything stored")
     digests.add_argument("--from", dest="first", type=date.fromisoformat, default=date.min, metavar="YYYY-MM-DD")
     digests.add_argument("--to", dest="last", type=date.fromisoformat, default=date.max, metavar="YYYY-MM-DD")
+    tune = commands.add_parser("search", help="search a kind's settings on weeks before a training, against today's")
+    tune.add_argument("--kind", required=True, help="a model kind, e.g. transformer")
+    tune.add_argument("--trials", type=int, default=20, help="today's settings included (20)")
+    tune.add_argument("--timeout", type=float, metavar="S", help="begin no new trial after so many seconds")
+    compare = commands.add_parser("crossvalidate", help="compare kinds on rolling cuts before a training")
+    compare.add_argument("--kinds", required=True, metavar="A,B", help="model kinds, separated by commas")
+    for command, folds in ((tune, 3), (compare, 4)):
+        command.add_argument("--day", type=date.fromisoformat, required=True, metavar="YYYY-MM-DD", help="training day")
+        command.add_argument("--folds", type=int, default=folds, help=f"cuts, 28 days apart ({folds})")
     arguments = parser.parse_args(argv)
     try:
         _COMMANDS[arguments.command](arguments)
@@ -59,9 +68,7 @@ def _loop(arguments: argparse.Namespace) -> None:
 
 
 def _onboard(arguments: argparse.Namespace) -> None:
-    result = pipeline.onboard(
-        arguments.source, arguments.first, arguments.last, progress=lambda line: print(line, flush=True)
-    )
+    result = pipeline.onboard(arguments.source, arguments.first, arguments.last, progress=_say)
     _show(result)
 
 
@@ -105,7 +112,30 @@ def _digests(arguments: argparse.Namespace) -> None:
             print(f"{name} {manifest.partition} {manifest.rows} {manifest.digest}")
 
 
-_COMMANDS = {"run": _run, "loop": _loop, "onboard": _onboard, "lineage": _lineage, "digests": _digests}
+def _search(arguments: argparse.Namespace) -> None:
+    from mktgen.search import reporting  # late: optuna is needed for this alone
+
+    reporting.search(
+        Platform.from_environment(), arguments.kind, arguments.day, trials=arguments.trials, folds=arguments.folds,
+        timeout=arguments.timeout, say=_say,
+    )  # fmt: skip
+
+
+def _crossvalidate(arguments: argparse.Namespace) -> None:
+    from mktgen.search import reporting
+
+    kinds = [kind for kind in arguments.kinds.split(",") if kind]
+    reporting.crossvalidate(Platform.from_environment(), kinds, arguments.day, folds=arguments.folds, say=_say)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+_COMMANDS = {
+    "run": _run, "loop": _loop, "onboard": _onboard, "lineage": _lineage, "digests": _digests, "search": _search,
+    "crossvalidate": _crossvalidate,
+}  # fmt: skip
 
 if __name__ == "__main__":
     sys.exit(main())

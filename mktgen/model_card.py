@@ -16,6 +16,7 @@ from mktgen.model_run import ModelRun
 OUTCOME: Final = {True: "passed", False: "FAILED", None: "n/a"}
 _BLUE, _GREY = "#1f5fa8", "#9aa3ad"
 _RANKED_BY = "ranking.ndcg_at_10"
+_PANELS: Final = 4  # curves beside one another
 
 
 def markdown(run: ModelRun) -> str:
@@ -67,13 +68,18 @@ def verdict(gates: Sequence[Gate]) -> str:
 
 
 def training_curves(curves: Mapping[str, Sequence[float]]) -> Figure:
-    """One panel per curve, by epoch (iteration)."""
+    """One panel per curve, by epoch, iteration or part of an epoch (a tenth, where a network learns)."""
     names = sorted(curves)
-    figure = Figure(figsize=(4.2 * len(names), 3.2), layout="constrained")
-    for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+    columns = min(len(names), _PANELS)
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(4.2 * columns, 3.2 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis, name in zip(axes, names, strict=False):
         axis.plot(range(1, len(curves[name]) + 1), curves[name], marker="o", color=_BLUE)
-        axis.set(title=name, xlabel="epoch")
+        axis.set(title=name, xlabel="epoch, or part of one")
         axis.grid(alpha=0.3)
+    for axis in axes[len(names) :]:
+        axis.set_axis_off()
     return figure
 
 

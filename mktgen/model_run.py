@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
 from mktgen.documents import ModelEntry
+
+RunStatus = Literal["FINISHED", "KILLED", "FAILED"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,24 @@ class ModelRun:
     @property
     def identity(self) -> dict[str, str]:
         return identity(self.artefact_run, self.entry.kind, self.training_partition)
+
+
+@dataclass(frozen=True)
+class PlainRun:
+    """A run without a model: a search, one of its trials, a comparison of kinds.
+
+    identity: tags by which it is found again. metrics: name, value, step. files: name -> text. note: Markdown, shown first.
+    """
+
+    name: str
+    identity: Mapping[str, str]
+    tags: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, float | int | str] = field(default_factory=dict)
+    metrics: Sequence[tuple[str, float, int]] = ()
+    inputs: Sequence[Input] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+    status: RunStatus = "FINISHED"
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ _TABLE: Final = (
          ("raw_*",), ("steps.data", "sources"), ("source",), identity=data.source_identity),
     Step("clean", "loop", "canonical tables; what breaks a rule goes to quarantine under its name",
          data.clean, data.clean_reads,
-         ("order_lines", "responses", "context_promotions", "campaigns", "offers", "offer_items", "exposures", "quarantine"),
+         ("order_lines", "responses", "context_promotions", "item_promotions", "campaigns", "offers", "offer_items",
+          "exposures", "quarantine"),
          _DATA, ("source", "cleaning")),
     # -- features -----------------------------------------------------------------------------------------------------
     Step("extract_features", "loop", "fold the day into the state; features of customers and items at its end",
@@ -64,7 +65,7 @@ _TABLE: Final = (
     # -- strategy -----------------------------------------------------------------------------------------------------
     Step("score", "loop", "purchase, churn, items and a vector for every active customer",
          deciding.score, deciding.score_reads,
-         ("customer_scores", "item_scores"), ("steps.deciding", "models"), ("models", "features")),
+         ("customer_scores", "item_scores"), ("steps.deciding", "steps.worlds", "models"), ("models", "features")),
     Step("warn_churn", "loop", "customers at risk, what is at stake, and their own rhythm in words",
          foreseeing.warn_churn, foreseeing.churn_reads,
          ("churn_warnings",), ("steps.foreseeing", "foresight"), ("foresight",)),
@@ -79,7 +80,7 @@ _TABLE: Final = (
          ("offer_scores", "decisions", "allocation"), ("steps.deciding", "strategy"), ("strategy", "features")),
     Step("explain", "loop", "past events behind each recommendation and churn warning, and a test of these reasons",
          foreseeing.explain, foreseeing.explain_reads,
-         ("reasons", "reasons_check"), ("steps.foreseeing", "foresight", "models", "features"),
+         ("reasons", "reasons_check"), ("steps.foreseeing", "steps.worlds", "foresight", "models", "features"),
          ("foresight", "models", "features")),
     Step("write_briefs", "loop", "messages, and the strategy as a document",
          deciding.write_briefs, deciding.brief_reads,

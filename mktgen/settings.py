@@ -21,6 +21,10 @@ class SourceSettings(Section):
     drop_dir: str = Field(
         "", description="day files put here (<table>/<YYYY-MM-DD>.csv|jsonl|parquet) replace the source's rows"
     )
+    promotion_plan: bool = Field(
+        True,
+        description="ASSUMPTION: next week's promotions are known a week ahead (mailers are printed); off = never known ahead",
+    )
     max_field_chars: int = Field(
         2_000, ge=100, description="longer values are cut in the quarantine and the row is refused"
     )
@@ -49,16 +53,18 @@ class TransformerSettings(Section):
     width: int = Field(64, ge=8, description="the one dial of size: heads, layers and feed-forward follow from it")
     events: int = Field(192, ge=16, description="events of a customer that the model sees")
     epochs: int = Field(1, ge=1, description="with two, held-out rankings were worse")
-    batch_customers: int = Field(20, ge=1)
-    memory_events: int = Field(512, ge=16, description="last events whose counts feed the copy part")
+    batch_customers: int = Field(8, ge=1)
+    memory_events: int = Field(2048, ge=16, description="last events whose counts feed the copy part")
     accumulate: int = Field(1, ge=1, description="micro-batches of a step, where memory is short")
     average: float = Field(
         0.0, ge=0, lt=1, description="decay of the mean of the weights that is kept; 0 = the last weights"
     )
-    learning_rate: float = Field(2e-3, gt=0)
+    learning_rate: float = Field(3e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     purchase_weight: float = Field(1.0, ge=0, description="weight of the purchase loss beside the ranking loss")
     spend_weight: float = Field(0.3, ge=0, description="weight of the spend loss")
+    category_weight: float = Field(0.3, ge=0, description="weight of the loss of the week's categories; 0 = none")
+    redemption_weight: float = Field(0.3, ge=0, description="weight of the redemption loss, where mailings are given")
     dropout: float = Field(0.1, ge=0, lt=1)
     min_item_lines: int = Field(10, ge=1, description="rarer items share their category's token")
     negatives: int = Field(0, ge=0, description="items drawn per step to score against; 0 = the whole vocabulary")
@@ -69,7 +75,24 @@ class LstmSettings(TransformerSettings):
 
     events: int = Field(96, ge=16, description="events of a customer that the model sees")
     epochs: int = Field(1, ge=1)
-    batch_customers: int = Field(32, ge=1)
+    batch_customers: int = Field(12, ge=1)
+
+
+class BoostingSettings(Section):
+    iterations: int = Field(100, ge=1, description="trees")
+    learning_rate: float = Field(0.06, gt=0, le=1)
+    leaves: int = Field(15, ge=2, description="at most so many per tree")
+
+
+class RankingBoostingSettings(BoostingSettings):
+    iterations: int = Field(80, ge=1, description="trees")
+    learning_rate: float = Field(0.1, gt=0, le=1)
+    leaves: int = Field(31, ge=2, description="at most so many per tree")
+
+
+class GradientBoostingSettings(Section):
+    customer: BoostingSettings = BoostingSettings()
+    ranking: RankingBoostingSettings = RankingBoostingSettings()
 
 
 class ModelSettings(Section):
@@ -92,6 +115,7 @@ class ModelSettings(Section):
     request_takes_effect_after_days: int = Field(2, ge=1)
     transformer: TransformerSettings = TransformerSettings()
     lstm: LstmSettings = LstmSettings()
+    gradient_boosting: GradientBoostingSettings = GradientBoostingSettings()
 
 
 class StrategySettings(Section):

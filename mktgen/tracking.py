@@ -1,4 +1,4 @@
-"""Models in MLflow: the only import of mlflow.
+"""Models, searches and comparisons in MLflow: the only import of mlflow.
 
 One run per trained model in one experiment, a registered version per task of the model, and aliases that say which
 version is champion. Everything can be called again: a run is known by the artefact it was logged from, a kind and a
@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -31,9 +32,10 @@ from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mktgen import model_card
 from mktgen.documents import Promotion, TaskPromotion
 from mktgen.errors import PermanentError, TransientError
-from mktgen.model_run import AliasMove, Input, Logged, ModelRun, identity
+from mktgen.model_run import AliasMove, Input, Logged, ModelRun, PlainRun, identity
 
 EXPERIMENT: Final = "mktgen-behaviour"
+SEARCHES: Final = "mktgen-search"  # apart: hundreds of trials would hide the models that were trained for use
 REGISTERED: Final = {"ranking": "mktgen-ranking", "customer": "mktgen-customer", "redemption": "mktgen-redemption"}
 _DESCRIPTIONS: Final = {
     "ranking": "Which items a customer buys next. champion is used; rollback was champion before; challenger lost last.",
@@ -140,13 +142,19 @@ class Tracking:
         return str(self._client.create_run(self.experiment_id, tags=tags, run_name=name).info.run_id)
 
     def _log_values(self, run_id: str, run: ModelRun) -> None:
-        now = int(time.time() * 1000)
-        metrics = [Metric(name, value, now, 0) for name, value in sorted(run.entry.metrics.items())]
+        values = [(name, value, 0) for name, value in sorted(run.entry.metrics.items())]
         gates = ((gate.name, gate.value) for gate in run.entry.gates if gate.value is not None)
-        metrics += [Metric(f"gate.{name}", value, now, 0) for name, value in sorted(gates)]
-        for name, values in sorted(run.entry.curves.items()):
-            metrics += [Metric(f"curve.{name}", value, now, epoch) for epoch, value in enumerate(values, start=1)]
-        params = [Param(name, str(value)) for name, value in sorted(run.entry.parameters.items())]
+        values += [(f"gate.{name}", value, 0) for name, value in sorted(gates)]
+        for name, curve in sorted(run.entry.curves.items()):
+            values += [(f"curve.{name}", value, point) for point, value in enumerate(curve, start=1)]
+        self._log_numbers(run_id, values, run.entry.parameters)
+
+    def _log_numbers(
+        self, run_id: str, values: Sequence[tuple[str, float, int]], parameters: Mapping[str, object]
+    ) -> None:
+        now = int(time.time() * 1000)
+        metrics = [Metric(name, value, now, step) for name, value, step in values]
+        params = [Param(name, str(value)) for name, value in sorted(parameters.items())]
         for low in range(0, max(len(metrics), len(params)), 100):
             self._client.log_batch(run_id, metrics=metrics[low : low + 100], params=params[low : low + 100])
 
@@ -167,6 +175,46 @@ class Tracking:
             model_card.write(Path(folder) / "card", card, run)
             self._client.log_artifacts(run_id, str(Path(folder) / "card"))
         self._client.set_tag(run_id, "mlflow.note.content", card)
+
+    # -- runs without a model: searches and comparisons -----------------------------------------------------------------
+    def open_run(self, run: PlainRun) -> str:
+        """The run of this identity, marked as running, for others to hang on; made where there is none."""
+        with _errors(f"open {run.name}"):
+            found = self._search(run.identity)
+            if found:
+                run_id = str(found[0].info.run_id)
+                self._client.update_run(run_id, status="RUNNING")
+                return run_id
+            tags = {**run.tags, **run.identity}
+            return str(self._client.create_run(self.experiment_id, tags=tags, run_name=run.name).info.run_id)
+
+    def close_run(self, run_id: str, run: PlainRun) -> None:
+        """Fill an open run and end it. Once more: what changed since is shown, equal parameters and inputs stay."""
+        with _errors(f"log {run.name}"):
+            self._log_numbers(run_id, run.metrics, run.params)
+            if run.inputs:
+                self._log_inputs(run_id, run.inputs)
+            for name, text in sorted(run.files.items()):
+                self._client.log_text(run_id, text, name)
+            notes = {"mlflow.note.content": run.note} if run.note else {}
+            for key, value in sorted({**run.tags, **notes}.items()):
+                self._client.set_tag(run_id, key, value)
+            self._client.set_tag(run_id, "mktgen.complete", "yes")
+            self._client.set_terminated(run_id, run.status)
+
+    def page(self, run_id: str) -> str:
+        return f"{self.uri.rstrip('/')}/#/experiments/{self.experiment_id}/runs/{run_id}"
+
+    def log_child(self, parent: str, run: PlainRun) -> str:
+        """Log a run under another, once; an attempt that ended halfway is replaced."""
+        with _errors(f"log {run.name}"):
+            for found in self._search(run.identity):
+                if "mktgen.complete" in found.data.tags:
+                    return str(found.info.run_id)
+                self._client.delete_run(found.info.run_id)
+        run_id = self.open_run(replace(run, tags={**run.tags, "mlflow.parentRunId": parent}))
+        self.close_run(run_id, run)
+        return run_id
 
     # -- registry -----------------------------------------------------------------------------------------------------
     def _register(self, run_id: str, run: ModelRun, model: Any) -> dict[str, str]:
@@ -298,19 +346,19 @@ class Tracking:
         return dict(sorted((run.data.tags["mktgen.kind"], str(run.info.run_id)) for run in complete))
 
 
-def connect(uri: str) -> Tracking:
+def connect(uri: str, name: str = EXPERIMENT) -> Tracking:
     """Connect to a tracking server and make sure of the experiment. Raises TrackingUnavailable or TrackingRefused."""
     mlflow.set_tracking_uri(uri)
     client = mlflow.MlflowClient(tracking_uri=uri)
-    with _errors(f"open the experiment {EXPERIMENT} at {uri}"):
-        experiment = client.get_experiment_by_name(EXPERIMENT)
+    with _errors(f"open the experiment {name} at {uri}"):
+        experiment = client.get_experiment_by_name(name)
         if experiment is None:
             try:
-                return Tracking(uri, client, str(client.create_experiment(EXPERIMENT)))
+                return Tracking(uri, client, str(client.create_experiment(name)))
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
-                experiment = client.get_experiment_by_name(EXPERIMENT)
+                experiment = client.get_experiment_by_name(name)
         if experiment.lifecycle_stage == "deleted":
             client.restore_experiment(experiment.experiment_id)
     return Tracking(uri, client, str(experiment.experiment_id))

@@ -65,7 +65,13 @@ def history_at(tables: Tables, cut: date, settings: Settings) -> History:
     """What is known at the cut: every event before it (the product keeps the last 2048 of a customer), and features."""
     state = state_at(tables, cut, settings)
     events = tables.events.filter(pl.col("business_date") < cut)
-    return History(cut, events, features.customer_features(state, cut), features.item_features(state, cut))
+    return History(
+        cut,
+        events,
+        features.customer_features(state, cut),
+        features.item_features(state, cut),
+        **known_before(tables, cut),
+    )
 
 
 def training_at(tables: Tables, cut: date, settings: Settings) -> TrainingSet:
@@ -75,9 +81,18 @@ def training_at(tables: Tables, cut: date, settings: Settings) -> TrainingSet:
     assert isinstance(first, date)
     cuts = weekly_cuts(cut, settings.models.train_cuts, first)
     items = features.item_features(state_at(tables, cut, settings), cut)
-    return TrainingSet(
-        cut, features.history_events(lines), training_examples(lines, cuts, without_sequences(settings.features)), items
-    )
+    examples = training_examples(lines, cuts, without_sequences(settings.features))
+    return TrainingSet(cut, features.history_events(lines), examples, items, **known_before(tables, cut))
+
+
+def known_before(tables: Tables, cut: date) -> dict[str, pl.DataFrame]:
+    """The source's catalogue and demographics, which have no dates, and the promotion plans that had come in."""
+    plans = tables.table("item_promotions").filter(pl.col("known_on") < cut)
+    return {
+        "item_attributes": tables.table("items"),
+        "customer_attributes": tables.table("customers"),
+        "promotions": plans,
+    }
 
 
 def state_at(tables: Tables, cut: date, settings: Settings) -> features.State:

@@ -67,7 +67,15 @@ def clean_day(day: date, inputs: Inputs, settings: CleaningSettings, max_chars: 
 
 
 # Promotions before transactions (lines are flagged with them), campaigns before their mailing lists and coupons.
-_ORDER = ["promotions", "transactions", "coupon_redemptions", "campaign_descriptions", "campaigns", "coupons"]
+_ORDER = [
+    "promotions",
+    "promotion_plan",
+    "transactions",
+    "coupon_redemptions",
+    "campaign_descriptions",
+    "campaigns",
+    "coupons",
+]
 
 
 def _context(

@@ -26,6 +26,7 @@ from mktgen.contracts.features import (
     CUSTOMER_STATE,
     ITEM_DAYS,
     ITEM_FEATURES,
+    ITEM_PROMOTIONS,
     ITEM_STATE,
     SEQUENCES,
 )
@@ -80,6 +81,7 @@ __all__ = [
     "ITEMS",
     "ITEM_DAYS",
     "ITEM_FEATURES",
+    "ITEM_PROMOTIONS",
     "ITEM_SCORES",
     "ITEM_STATE",
     "MESSAGES",

@@ -141,6 +141,17 @@ CUSTOMER_FEATURES = table(
     },
     key=["customer_id"],
 )
+ITEM_PROMOTIONS = table(
+    "item_promotions",
+    {
+        "item_id": pl.String,
+        "week_start": pl.Date,  # the seven days from it on
+        "known_on": pl.Date,  # business day on which the plan of that week came in
+        "mailer_share": pl.Float64,  # of the stores with a plan for that week
+        "display_share": pl.Float64,
+    },
+    key=["item_id", "week_start"],
+)
 ITEM_FEATURES = table(
     "item_features",
     {

@@ -9,28 +9,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mktgen.models._attributes import Facts, ItemFacts
 from mktgen.models._copying import candidates
 from mktgen.models._events import BEGIN_GAP, WEEKDAYS, EventLog, Floats, Ints
+from mktgen.models._heads import ExtraBatch, Extras
+from mktgen.models._item_facts import PLAN_FACTS, CutFacts, scaled
 from mktgen.models._packing import Packing
 from mktgen.models._sampling import CatalogueSampler
 from mktgen.models._softmax import Pairs
 from mktgen.models._states import ACTIVE_DAYS, States, Windows
-
-RECENT_DAYS = 28  # window of the popularity inputs, as in contracts.ITEM_FEATURES
 
 
 @dataclass(frozen=True)
 class Columns:
     """The items that states are scored against: the whole vocabulary, or a sample of it and the batch's hits.
 
-    token, category: [K]. popularity: [M, K] scaled log lines of the 28 days before each cut. log_weight: [K] minus the
-    logarithm of the chance to be in the sample; -inf for a hit that was not drawn, which stands for itself alone.
+    token, category: [K]. popularity: [M, K] scaled log lines of the 28 days before each cut. plan: [M, K, PLAN_FACTS], see
+    CutFacts. log_weight: [K] minus the logarithm of the chance to be in the sample; -inf for a hit that was not drawn, which
+    stands for itself alone. facts: attributes of the K items.
     """
 
     token: Tensor
     category: Tensor
     popularity: Tensor
+    plan: Tensor
     log_weight: Tensor
+    facts: Facts
 
     def to(self, device: torch.device) -> Self:
         return type(self)(*(getattr(self, f.name).to(device) for f in fields(self)))
@@ -40,6 +44,7 @@ class Columns:
 class Batch:
     """Shapes: R rows (the events of all windows, each window opened by an empty row), S states, N candidates, H hits.
 
+    good: [R] row in goods, the attributes of the items of these rows. person: [windows, fields] tokens of the customers.
     day: [R] days since the window's first event. row: [S] the row at whose end a state is read. moment: [S] row of its
     cut in columns.popularity. Weights sum to at most 1 per state: candidate_weight [N] is above 0 where an item bought
     before is in the target week; `hit_*` are the week's items of the vocabulary that are new to the customer. excluded:
@@ -55,6 +60,9 @@ class Batch:
     weekday: Tensor
     kind: Tensor
     channel: Tensor
+    good: Tensor
+    goods: Facts
+    person: Tensor
     day: Tensor
     row: Tensor
     elapsed: Tensor
@@ -74,6 +82,7 @@ class Batch:
     hit_weight: Tensor
     columns: Columns
     excluded: Pairs
+    extras: ExtraBatch
     ranked: int
     events: int
 
@@ -81,14 +90,16 @@ class Batch:
     def counts(self) -> dict[str, float]:
         """What the losses are means over: states with a target week, and states with labels."""
         known = {"purchase": self.labelled, "spend": self.spend_known}
-        return {"ranking": float(self.ranked), **{name: float(mask.sum()) for name, mask in known.items()}}
+        masks = {name: float(mask.sum()) for name, mask in known.items()}
+        return {"ranking": float(self.ranked), **masks, **self.extras.counts}
 
     def to(self, device: torch.device) -> Self:
         if device.type == "cpu":
             return self
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         moved: dict[str, Any] = {
-            n: v.to(device) if isinstance(v, Tensor | Packing | Columns | Pairs) else v for n, v in values.items()
+            n: v.to(device) if isinstance(v, Tensor | Packing | Columns | Pairs | ExtraBatch | Facts) else v
+            for n, v in values.items()
         }
         return type(self)(**moved)
 
@@ -97,46 +108,41 @@ class Batch:
 class Scene:
     """All that batches are cut from.
 
-    popularity: [moments, codes] lines of the 28 days before each of `moments` (day numbers, sorted). features:
+    facts: of the log's codes at each of `moments` (day numbers, sorted). features:
     [examples, F] standardised, labels: [examples, 2]. spend: [examples] of 28 days in the model's unit, NaN
-    where it isn't known. item_category: [V] tokens. vocabulary_popularity: [moments, V].
-    sampler: draws the columns of a batch; None for the whole vocabulary.
+    where it isn't known. item_category: [V] tokens. vocabulary_facts: `facts` in token order.
+    goods: attributes of the vocabulary's items in the order of their tokens, then of the log's other items; code_good: row
+    in it by code. people: [customers, fields] tokens.
+    sampler: draws the columns of a batch; None for the whole vocabulary. extras: what further heads read.
     """
 
     log: EventLog
     states: States
     windows: Windows
     moments: Ints
-    popularity: Floats
-    vocabulary_popularity: Floats
+    facts: CutFacts
+    vocabulary_facts: CutFacts
     item_category: Ints
     features: Floats
     labels: Floats
     spend: Floats
     memory: int
     sampler: CatalogueSampler | None
+    extras: Extras
+    goods: ItemFacts
+    code_good: Ints
+    people: Ints
 
 
-def recent_lines(log: EventLog, moments: Ints) -> Floats:
-    """[moments, codes]: lines of each item in the RECENT_DAYS days before each moment."""
-    order = np.argsort(log.day, kind="stable")
-    day, code = log.day[order], log.code[order]
-    rows = [
-        np.bincount(
-            code[np.searchsorted(day, moment - RECENT_DAYS) : np.searchsorted(day, moment)],
-            minlength=log.item_ids.len(),
-        )
-        for moment in moments
-    ]
-    return np.array(rows, dtype=np.float32).reshape(moments.size, log.item_ids.len())
-
-
-def by_token(log: EventLog, lines: Floats, vocabulary_size: int) -> Floats:
-    """[moments, V] from [moments, codes]."""
-    table = np.zeros((lines.shape[0], vocabulary_size), dtype=np.float32)
+def by_token(facts: CutFacts, log: EventLog, vocabulary_size: int) -> CutFacts:
+    """The vocabulary's facts, in token order, from those of the log's codes."""
+    moments = facts.lines.shape[0]
+    lines = np.zeros((moments, vocabulary_size), dtype=np.float32)
+    plan = np.zeros((moments, vocabulary_size, PLAN_FACTS), dtype=np.float32)
     known = log.code_item > 0
-    table[:, log.code_item[known] - 1] = lines[:, known]
-    return table
+    lines[:, log.code_item[known] - 1] = facts.lines[:, known]
+    plan[:, log.code_item[known] - 1] = facts.plan[:, known]
+    return CutFacts(lines, plan)
 
 
 def collate(scene: Scene, chosen: Ints, draw: tuple[int, ...] = ()) -> Batch:
@@ -172,24 +178,25 @@ def collate(scene: Scene, chosen: Ints, draw: tuple[int, ...] = ()) -> Batch:
         "day": torch.from_numpy(np.where(begins, 0, (log.day[event] if log.day.size else 0) - opened)).float(),
         "row": torch.from_numpy(np.repeat(first - start, per_window) + scene.states.end[state]),
     }
-    moment = np.searchsorted(scene.moments, scene.states.cut[state]).astype(np.int64)
+    # A mailing's state lies between two cuts and ranks nothing; any other has a moment of its own.
+    moment = np.maximum(np.searchsorted(scene.moments, scene.states.cut[state], side="right") - 1, 0).astype(np.int64)
+    good = rows(scene.code_good[log.code])
+    present = torch.unique(good)
     own, ranked = _candidates(scene, state, moment, np.random.Generator(np.random.PCG64([*draw, 1])))
     return Batch(
         packing=packing,
         **sequence,
         **_labels(scene, state),
         **own,
+        good=torch.searchsorted(present, good),
+        goods=scene.goods.take(present.numpy()),
+        person=torch.from_numpy(scene.people[scene.states.customer[found.first[chosen]]]),
         elapsed=_elapsed(scene, state),
         moment=torch.from_numpy(moment),
+        extras=scene.extras.batch(log, scene.states, state, scene.memory),
         ranked=ranked,
         events=int((stop - start).sum()),
     )
-
-
-def scaled(lines: Floats) -> Floats:
-    """Lines of 28 days as the popularity input."""
-    logs: Floats = np.log(lines + np.float32(0.5))
-    return logs
 
 
 def _elapsed(scene: Scene, state: Ints) -> Tensor:
@@ -224,7 +231,7 @@ def _candidates(scene: Scene, state: Ints, moment: Ints, generator: np.random.Ge
     """Candidates, hits and columns of the states, and how many states have a target week."""
     log, states = scene.log, scene.states
     found = candidates(
-        log, states.customer[state], states.cut[state], states.end[state], scene.memory, (scene.popularity, moment)
+        log, states.customer[state], states.cut[state], states.end[state], scene.memory, scene.facts, moment
     )
     width = max(log.item_ids.len(), 1)
     low, high = states.end[state], states.until[state]
@@ -274,7 +281,9 @@ def _columns(scene: Scene, hits: Ints, generator: np.random.Generator) -> tuple[
     columns = Columns(
         token=torch.from_numpy(token),
         category=torch.from_numpy(scene.item_category[token - 1]),
-        popularity=torch.from_numpy(scaled(scene.vocabulary_popularity[:, token - 1])),
+        popularity=torch.from_numpy(scaled(scene.vocabulary_facts.lines[:, token - 1])),
+        plan=torch.from_numpy(scene.vocabulary_facts.plan[:, token - 1]),
         log_weight=torch.from_numpy(weight),
+        facts=scene.goods.take(token),
     )
     return columns, place

@@ -12,15 +12,17 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from mktgen.models._events import EventLog, Floats, Ints
+from mktgen.models._item_facts import PLAN_FACTS, CutFacts
 
 Doubles = NDArray[np.float64]
 
 HALF_LIVES: Final = (7.0, 14.0, 28.0, 56.0, 112.0)  # days
 _MAX_AGE: Final = 730  # days; older purchases count as this old
 _FLOOR: Final = 0.02  # of a decayed count under the logarithm: a purchase 5.6 half-lives ago
-FEATURES: Final = len(HALF_LIVES) + 9
+FEATURES: Final = len(HALF_LIVES) + 9 + PLAN_FACTS
 DECAYED_56: Final = HALF_LIVES.index(56.0)
 _DECAY: Final = np.power(0.5, np.arange(_MAX_AGE + 1)[:, None] / np.array(HALF_LIVES)[None, :])
 
@@ -38,11 +40,11 @@ class Candidates:
 
 
 def candidates(
-    log: EventLog, customer: Ints, cut: Ints, end: Ints, memory: int, popularity: tuple[Floats, Ints]
+    log: EventLog, customer: Ints, cut: Ints, end: Ints, memory: int, facts: CutFacts, moment: Ints
 ) -> Candidates:
     """Candidates of states (customer, cut, end); only events before `end` count.
 
-    `popularity`: [cuts, codes] lines of the last 28 days, and the row of each state in it.
+    facts: of the log's codes at each cut; moment: the row of each state in them.
     """
     state, event = _pairs(log, customer, end, memory)
     if not state.size:
@@ -59,7 +61,6 @@ def candidates(
     state, code = state[start], code[start]
     gap = (oldest - recency) / np.maximum(count - 1.0, 1.0)
     share, in_category = _shares(log, state, code, decayed[:, DECAYED_56], customer.size)
-    lines, row = popularity
     features = np.column_stack(
         [
             np.log(decayed + _FLOOR),
@@ -71,10 +72,16 @@ def candidates(
             share,
             in_category,
             promoted,
-            0.3 * np.log1p(lines[row[state], code]),
+            0.3 * np.log1p(facts.lines[moment[state], code]),
+            facts.plan[moment[state], code],
         ]
     )
     return Candidates(state, code, features.astype(np.float32))
+
+
+def decayed_counts(features: Tensor, half_life: int) -> Tensor:
+    """[candidates] purchases decayed by one of HALF_LIVES, read back from FEATURES."""
+    return (features[:, half_life].exp() - _FLOOR).clamp_min(0.0)
 
 
 def _pairs(log: EventLog, customer: Ints, end: Ints, memory: int) -> tuple[Ints, Ints]:

@@ -10,12 +10,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
+from mktgen.models._attribute_vectors import FieldVectors, ItemVectors
+from mktgen.models._attributes import Facts
 from mktgen.models._backbone import Backbone, Size
-from mktgen.models._batch import Batch
-from mktgen.models._copying import DECAYED_56, FEATURES
+from mktgen.models._batch import Batch, Columns
+from mktgen.models._categories import CategoryHead, category_loss
+from mktgen.models._copying import DECAYED_56, FEATURES, decayed_counts
 from mktgen.models._events import CHANNELS, GAP_BUCKETS, KINDS, PRICE_BANDS, WEEKDAYS
+from mktgen.models._item_facts import PLAN_FACTS
 from mktgen.models._packing import Packing
+from mktgen.models._redemption import RedemptionHead, redemption_loss
 from mktgen.models._softmax import catalogue_logsumexp
+from mktgen.models._taste import COUNT_SCALE, HALF_LIFE, Taste
 from mktgen.models._trainer import Learner
 
 HORIZONS: Final = 2  # purchase within 7 and within 28 days
@@ -32,6 +38,10 @@ class Architecture:
     categories: int
     customer_features: int
     dropout: float
+    mailing_facts: int = 0
+    campaign_types: int = 0  # 0: no redemption head
+    item_values: int = 0
+    customer_values: int = 0
 
     @property
     def size(self) -> Size:
@@ -54,7 +64,10 @@ class LstmEncoder(nn.Module):
 
 
 class EventInputs(nn.Module):
-    """What an event is, as one vector: the sum of its attributes' embeddings. Token 0 of each means missing or new."""
+    """What an event is, as one vector: the sum of its attributes' embeddings. Token 0 of each means missing or new.
+
+    The empty row that opens a window says who the customer is.
+    """
 
     def __init__(self, shape: Architecture) -> None:
         super().__init__()
@@ -62,6 +75,8 @@ class EventInputs(nn.Module):
         self.category = nn.Embedding(shape.categories + 1, shape.width)
         sizes = (PRICE_BANDS, GAP_BUCKETS + 1, 2, WEEKDAYS, len(KINDS), len(CHANNELS))
         self.context = nn.ModuleList(nn.Embedding(size, shape.width) for size in sizes)
+        self.attributes = ItemVectors(shape.item_values, shape.width)
+        self.customer = FieldVectors(shape.customer_values, shape.width)
 
     def forward(self, batch: Batch) -> Tensor:
         """[R, width]."""
@@ -69,11 +84,12 @@ class EventInputs(nn.Module):
         context = (batch.price, batch.gap, batch.promoted, batch.weekday, batch.kind, batch.channel)
         for table, values in zip(self.context, context, strict=True):
             x = x + table(values)
-        return x
+        x = x + functional.embedding(batch.good, self.attributes.of(batch.goods))
+        return x.index_add(0, batch.packing.first[:-1], self.customer(batch.person).to(x.dtype))
 
-    def items(self, token: Tensor, category: Tensor) -> Tensor:
-        """[items, width] as the output layer takes them, tied with the input; token 0 (rare or new) has its category."""
-        result: Tensor = self.item(token) + self.category(category)
+    def items(self, token: Tensor, category: Tensor, facts: Facts) -> Tensor:
+        """[items, width] as the output layer takes them, tied with the input; token 0 (rare or new) has the rest."""
+        result: Tensor = self.item(token) + self.category(category) + self.attributes.of(facts)
         return result
 
 
@@ -82,6 +98,7 @@ class Outputs:
     """rest: [states] log of the sum of exponentials of the logits of all items that are neither bought before nor in the
     target week. hit: [hits] logits of the week's items that are new to the customer. copy: [candidates] logits of items
     bought before, common or rare. purchase: [states, HORIZONS] logits. spend: [states, 2], see `spend_loss`.
+    category, redemption: logits of the extras' states and mailings.
     """
 
     rest: Tensor
@@ -89,6 +106,8 @@ class Outputs:
     copy: Tensor
     purchase: Tensor
     spend: Tensor
+    category: Tensor
+    redemption: Tensor
 
 
 class BehaviourNetwork(nn.Module):
@@ -97,6 +116,13 @@ class BehaviourNetwork(nn.Module):
     An item's logit is copy(state, item, own counts) where the customer bought it before, generate(state, item) where
     not: one softmax over both, so repeat and new items compete on one scale.
     """
+
+    copy_mean: Tensor
+    copy_spread: Tensor
+    taste: Tensor
+    taste_weight: Tensor
+    early: Tensor
+    early_weight: Tensor
 
     def __init__(self, shape: Architecture) -> None:
         super().__init__()
@@ -108,9 +134,17 @@ class BehaviourNetwork(nn.Module):
         self.item_bias, self.item_copy = nn.Embedding(shape.items + 1, 1), nn.Embedding(shape.items + 1, 1)
         self.category_copy = nn.Embedding(shape.categories + 1, 1)
         self.popularity = nn.Parameter(torch.tensor([1.0]))
+        self.plan = nn.Linear(PLAN_FACTS, 1, bias=False)
+        self.taste_scale = nn.Parameter(torch.tensor([2.0]))  # in tens
+        for name in ("taste", "early"):
+            kept = name == "taste"  # the other serves while learning only
+            self.register_buffer(name, torch.zeros(shape.items + 1, width), persistent=kept)
+            self.register_buffer(f"{name}_weight", torch.zeros(shape.items + 1), persistent=kept)
         self.copy_linear = nn.Linear(FEATURES, 1)
+        self.register_buffer("copy_mean", torch.zeros(FEATURES))
+        self.register_buffer("copy_spread", torch.ones(FEATURES))
         self.copy_up, self.copy_state = nn.Linear(FEATURES, 32), nn.Linear(width, 32, bias=False)
-        self.copy_down = nn.Linear(32, 1)
+        self.copy_down = nn.Sequential(nn.GELU(), nn.Linear(32, 32), nn.GELU(), nn.Linear(32, 1))
         inputs = shape.customer_features
         self.purchase_linear = nn.Linear(inputs, HORIZONS)
         self.purchase = nn.Sequential(
@@ -121,6 +155,10 @@ class BehaviourNetwork(nn.Module):
             nn.Linear(width + inputs, 32), nn.GELU(), nn.Dropout(shape.dropout), nn.Linear(32, 2)
         )
         self._initialise()
+        self.category = CategoryHead(width, inputs, shape.categories)
+        self.redemption: RedemptionHead | None = None
+        if shape.campaign_types:
+            self.redemption = RedemptionHead(width, shape.mailing_facts, shape.campaign_types, shape.dropout)
 
     def _initialise(self) -> None:
         """Start as personal frequency with a half-life of 56 days over recent popularity, and learn from there."""
@@ -129,14 +167,28 @@ class BehaviourNetwork(nn.Module):
                 nn.init.normal_(module.weight, std=0.05)
         for table in (self.item_bias, self.item_copy, self.category_copy):
             nn.init.zeros_(table.weight)
+        self.inputs.attributes.start()
+        self.inputs.customer.start()
         with torch.no_grad():
             self.copy_linear.weight.zero_()
             self.copy_linear.weight[0, DECAYED_56] = 1.0
             self.copy_linear.bias.fill_(7.0)  # a purchase of last week's odds beside those of a popular item
-            self.copy_down.weight.mul_(0.1)
             self.copy_state.weight.zero_()
+            self.plan.weight.zero_()
             self.copy_query.weight.zero_()
             self.copy_query.bias.zero_()
+
+    def standardise(self, features: Tensor) -> None:
+        """Take the copy part's scale from a sample of candidates' features, [candidates, FEATURES]."""
+        if features.shape[0] > 1:
+            self.copy_mean.copy_(features.mean(0))
+            self.copy_spread.copy_(features.std(0).clamp_min(1e-3))
+
+    def take(self, taste: Taste, early: Taste) -> None:
+        """`early` serves while learning: it has not seen the targets."""
+        for name, found in (("taste", taste), ("early", early)):
+            getattr(self, name).copy_(torch.from_numpy(found.factors))
+            getattr(self, f"{name}_weight").copy_(torch.from_numpy(found.weight))
 
     def states(self, batch: Batch) -> Tensor:
         """[states, width]: what the events strictly before each state's cut say. The customer vectors."""
@@ -153,30 +205,50 @@ class BehaviourNetwork(nn.Module):
         token = self._tokens(columns.token)
         # An item's popularity differs from cut to cut: one more input for each cut, which only its own states look at.
         moment = functional.one_hot(batch.moment, columns.popularity.shape[0]).to(state.dtype)
-        query = torch.cat([self.generate_query(state), self.popularity * moment], dim=1)
-        table = torch.cat([self.inputs.items(token, columns.category), columns.popularity.T], dim=1)
+        query = torch.cat([self.queries(state, batch), moment], dim=1)
+        now = self.popularity * columns.popularity + self.plan(columns.plan)[:, :, 0]
+        table = torch.cat([self.answers(token, columns), now.T], dim=1)
         bias = self.item_bias(token)[:, 0]
         rest = catalogue_logsumexp(query, table, bias + columns.log_weight, batch.excluded)
         hit = (query[batch.hit_state] * functional.embedding(batch.hit_column, table)).sum(1).float()
         hit = hit + bias[batch.hit_column]
-        return Outputs(rest, hit, self.copy(state, batch), self.purchases(state, batch), self.spends(state, batch))
+        return Outputs(
+            rest, hit, self.copy(state, batch), self.purchases(state, batch), self.spends(state, batch),
+            self.categories(state, batch), self.redemptions(state, batch),
+        )  # fmt: skip
 
     def _tokens(self, token: Tensor) -> Tensor:
-        """While learning some items are scored as new ones are, by their category alone, so that an item newer than the
+        """While learning some items are scored as new ones are, by category and attributes, so that an item newer than the
         model gets a score that was learned (as in DropoutNet, Volkovs et al., NIPS 2017)."""
         if not self.training:
             return token
         return token * (torch.rand(token.shape, device=token.device) >= _COLD_SHARE)
 
-    def output_layer(self, token: Tensor, category: Tensor, popularity: Tensor) -> tuple[Tensor, Tensor]:
-        """[items, width] and [items]: a new item's logit is generate_query(state) @ table.T + offset. popularity: [items]."""
-        offset: Tensor = self.item_bias(token)[:, 0] + self.popularity * popularity
-        return self.inputs.items(token, category), offset
+    def queries(self, state: Tensor, batch: Batch) -> Tensor:
+        """[states, Q], to be multiplied with `answers`: what the state asks for, and the customer's taste."""
+        factors, weight = (self.early, self.early_weight) if self.training else (self.taste, self.taste_weight)
+        bought, owner = batch.candidate_item, batch.candidate_state
+        counts = torch.log1p(COUNT_SCALE * decayed_counts(batch.candidate_features, HALF_LIFE))
+        own = factors[bought] * (counts * weight[bought])[:, None]
+        taste = state.new_zeros(state.shape).index_add(0, owner, own.to(state.dtype))
+        taste = 10.0 * self.taste_scale * functional.normalize(taste, dim=1)
+        return torch.cat([self.generate_query(state), taste], dim=1)
+
+    def answers(self, token: Tensor, columns: Columns) -> Tensor:
+        """[items, Q]: items as the output layer takes them; `token`: those of the columns, or of some 0."""
+        factors = self.early if self.training else self.taste
+        return torch.cat([self.inputs.items(token, columns.category, columns.facts), factors[token]], dim=1)
+
+    def output_layer(self, columns: Columns) -> tuple[Tensor, Tensor]:
+        """[items, Q] and [moments, items]: a new item's logit is queries @ table.T + offset, see `heads`."""
+        now = self.popularity * columns.popularity + self.plan(columns.plan)[:, :, 0]
+        return self.answers(columns.token, columns), self.item_bias(columns.token)[:, 0] + now
 
     def copy(self, state: Tensor, batch: Batch) -> Tensor:
         """[candidates] logits of items bought before."""
         chosen = batch.candidate_state
-        hidden = functional.gelu(self.copy_up(batch.candidate_features) + self.copy_state(state)[chosen])
+        standard = ((batch.candidate_features - self.copy_mean) / self.copy_spread).clamp(-6.0, 6.0)
+        hidden = self.copy_up(standard) + self.copy_state(state)[chosen]
         copy = self.copy_linear(batch.candidate_features) + self.copy_down(hidden)
         copy = copy + self.item_copy(batch.candidate_item) + self.category_copy(batch.candidate_category)
         own = (self.copy_query(state)[chosen] * self.inputs.item(batch.candidate_item)).sum(1)
@@ -187,6 +259,18 @@ class BehaviourNetwork(nn.Module):
         """[states, HORIZONS] logits."""
         facts = torch.cat([state.float(), batch.features], dim=1)
         result: Tensor = (self.purchase_linear(batch.features) + self.purchase(facts)).float()
+        return result
+
+    def categories(self, state: Tensor, batch: Batch) -> Tensor:
+        """[L, categories] logits, see CategoryWeek."""
+        result: Tensor = self.category(state, batch.features, batch.extras.week, self.inputs.category)
+        return result
+
+    def redemptions(self, state: Tensor, batch: Batch) -> Tensor:
+        """[M] logits, see MailedBatch."""
+        if self.redemption is None:
+            return batch.extras.mailed.offset
+        result: Tensor = self.redemption(state, batch.extras.mailed, self.inputs.category)
         return result
 
     def spends(self, state: Tensor, batch: Batch) -> Tensor:
@@ -250,6 +334,8 @@ class BehaviourLearner(Learner):
             "ranking": rank_loss(outputs, batch),
             "purchase": purchase_loss(outputs, batch),
             "spend": spend_loss(outputs, batch),
+            "category": category_loss(outputs.category, batch.extras.week),
+            "redemption": redemption_loss(outputs.redemption, batch.extras.mailed),
         }
 
     def flops(self, batch: Batch) -> float:

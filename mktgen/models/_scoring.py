@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -11,16 +11,21 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from mktgen.models._batch import Batch, Scene, collate, scaled
-from mktgen.models._events import Floats, Ints, day_number, encode_events
+from mktgen.errors import PermanentError
+from mktgen.models._attributes import Attributes
+from mktgen.models._batch import Batch, Columns, Scene, collate
+from mktgen.models._events import Ints, day_number, encode_events
+from mktgen.models._heads import Extras
+from mktgen.models._item_facts import CutFacts, plans, scaled
 from mktgen.models._network import Architecture, BehaviourNetwork, expected_spend
 from mktgen.models._normalise import FEATURES, Normalisation
 from mktgen.models._processes import reproducible
+from mktgen.models._redemption import MailingScale
 from mktgen.models._softmax import Pairs
 from mktgen.models._states import States, Windows
 from mktgen.models._topk import stream_top
 from mktgen.models._vocabulary import Vocabulary
-from mktgen.models.base import History
+from mktgen.models.base import History, Mailings
 
 _BATCH: Final = 64  # customers scored at once
 _RANKING: Final[dict[str, Any]] = {
@@ -42,6 +47,7 @@ class Scorer:
     network: BehaviourNetwork
     shape: Architecture
     vocabulary: Vocabulary
+    attributes: Attributes
     normalisation: Normalisation
     base_rates: tuple[float, float]
     spend_unit: float
@@ -49,15 +55,18 @@ class Scorer:
     memory: int
     threads: int
     min_item_lines: int
+    mailings: MailingScale | None = None
 
     def rank(self, history: History, customers: list[str], k: int) -> pl.DataFrame:
         """See Model.rank. Customers without events get the popular items of the last 28 days.
 
-        Items that became common after the training compete by category and popularity.
+        Items that became common after the training compete by category, attributes and popularity.
         """
+        found = _Found()
+        if k < 1:
+            return found.frame([])
         catalogue = self._catalogue(history)
         scene = self._scene(history, customers)
-        found = _Found()
         popular = _popular(history.items, k)
         with reproducible(self.threads), torch.inference_mode():
             table, offset = self._output_layer(catalogue, history)
@@ -66,7 +75,7 @@ class Scorer:
                 copy, bounds = self.network.copy(state, batch).double().numpy(), batch.candidate_state.numpy()
                 codes = self._codes(scene, chosen)
                 known = _known(codes, _positions(scene.log.item_ids, catalogue["item_id"]))
-                values, places = stream_top(self.network.generate_query(state), table, offset, known, k)
+                values, places = stream_top(self.network.queries(state, batch), table, offset, known, k)
                 for row, customer in enumerate(chosen):
                     if codes[row].size == 0:
                         found.add(customer, False, *popular)
@@ -108,6 +117,41 @@ class Scorer:
         columns = {"customer_id": scene.log.customers, "spend_28d_minor": values * self.spend_unit}
         return pl.DataFrame(columns, schema_overrides={"customer_id": pl.String})
 
+    def categories(self, history: History, customers: list[str], k: int) -> pl.DataFrame:
+        """See NeuralModel.categories. Who has no events gets what is common."""
+        scene = self._scene(history, customers)
+        scene = replace(scene, extras=replace(scene.extras, week="all"))
+        names = self.vocabulary.categories["category"]
+        best = min(k, names.len())
+        places = np.zeros((len(scene.log.customers), best), dtype=np.int64)
+        chances = np.zeros(places.shape)
+        with reproducible(self.threads), torch.inference_mode():
+            for chosen, batch in self._batches(scene):
+                p = self.network.categories(self.network.states(batch), batch).double().sigmoid().numpy()
+                # Names are sorted, so a stable sort breaks ties by name.
+                places[chosen] = np.argsort(-p, axis=1, kind="stable")[:, :best]
+                chances[chosen] = np.take_along_axis(p, places[chosen], axis=1)
+        customer = pl.Series("customer_id", scene.log.customers, dtype=pl.String)
+        owner = np.repeat(np.arange(customer.len(), dtype=np.int64), best)
+        columns = [customer.gather(owner), names.gather(places.ravel()), pl.Series("p_7d", chances.ravel())]
+        return pl.DataFrame(columns)
+
+    def redemptions(self, history: History, mailings: Mailings) -> pl.DataFrame:
+        """See NeuralModel.redemptions."""
+        if self.mailings is None:
+            raise PermanentError("this model learned from no mailings: train it with TrainingSet.mailings")
+        rows = mailings.rows
+        scene = self._scene(history, rows["customer_id"].to_list())
+        place, categories = scene.log.find(rows["customer_id"].to_list()), history.items.select("item_id", "category")
+        mailed = self.mailings.encode(mailings, place, self.vocabulary, categories, labelled=False)
+        scene = replace(scene, extras=replace(scene.extras, mailed=mailed))
+        values = np.zeros(rows.height)
+        with reproducible(self.threads), torch.inference_mode():
+            for _, batch in self._batches(scene):
+                p = self.network.redemptions(self.network.states(batch), batch).double().sigmoid()
+                values[batch.extras.mailed.row.numpy()] = p.numpy()
+        return rows.select("customer_id", "campaign_id").with_columns(pl.Series("p_redeem", values, dtype=pl.Float64))
+
     def vectors(self, history: History, customers: list[str]) -> pl.DataFrame:
         """See VectorModel.vectors: the state of the sequence before the cut, `width` numbers."""
         scene = self._scene(history, customers)
@@ -132,12 +176,19 @@ class Scorer:
         return pl.concat([self.vocabulary.items, since.select("item_id", "category")])
 
     def _output_layer(self, catalogue: pl.DataFrame, history: History) -> tuple[torch.Tensor, torch.Tensor]:
-        """[V + new, width] and [V + new]: what `heads` computes for the vocabulary, extended by the new items."""
-        tokens = torch.from_numpy(self.vocabulary.item_tokens(catalogue["item_id"]))
-        categories = torch.from_numpy(self.vocabulary.category_tokens(catalogue["category"]))
-        lines = _lookup(history.items.select("item_id", "lines_28d"), catalogue["item_id"])
-        popularity = torch.from_numpy(scaled(lines))
-        return self.network.output_layer(tokens, categories, popularity[0])
+        """[V + new, Q] and [V + new]: what `heads` computes for the vocabulary, extended by the new items."""
+        facts = _facts(history, catalogue["item_id"])
+        known = self.attributes.of_items(catalogue["item_id"], history.item_attributes)
+        columns = Columns(
+            token=torch.from_numpy(self.vocabulary.item_tokens(catalogue["item_id"])),
+            category=torch.from_numpy(self.vocabulary.category_tokens(catalogue["category"])),
+            popularity=torch.from_numpy(scaled(facts.lines)),
+            plan=torch.from_numpy(facts.plan),
+            log_weight=torch.zeros(catalogue.height),
+            facts=known.take(np.arange(1, catalogue.height + 1, dtype=np.int64)),
+        )
+        table, offset = self.network.output_layer(columns)
+        return table, offset[0]
 
     def _scene(self, history: History, customers: list[str]) -> Scene:
         """One state per customer, at the cut; customer i of the log is state i and window i."""
@@ -152,7 +203,7 @@ class Scorer:
             maintain_order="left",
         )
         known = found["_row"].is_not_null().to_numpy()
-        lines = history.items.select("item_id", "lines_28d")
+        goods, code_good, people = self.attributes.of_log(log, self.vocabulary, history)
         return Scene(
             log=log,
             states=States(
@@ -164,14 +215,18 @@ class Scorer:
             ),
             windows=Windows(np.maximum(log.first[:-1], stop - self.events), stop, owner, owner + 1),
             moments=np.array([day_number(history.cut)], dtype=np.int64),
-            popularity=_lookup(lines, log.item_ids),
-            vocabulary_popularity=_lookup(lines, self.vocabulary.items["item_id"]),
+            facts=_facts(history, log.item_ids),
+            vocabulary_facts=_facts(history, self.vocabulary.items["item_id"]),
             item_category=self.vocabulary.item_category,
             features=self.normalisation.apply(found),
             labels=np.zeros((len(asked), 2), dtype=np.float32),
             spend=np.zeros(0, dtype=np.float32),
             memory=self.memory,
             sampler=None,
+            extras=Extras.none(self.vocabulary.categories.height),
+            goods=goods,
+            code_good=code_good,
+            people=people,
         )
 
     def _codes(self, scene: Scene, chosen: Ints) -> list[Ints]:
@@ -225,10 +280,12 @@ def _known(codes: list[Ints], place: Ints) -> Pairs:
     return Pairs(torch.from_numpy(rows[items >= 0]), torch.from_numpy(items[items >= 0]))
 
 
-def _lookup(lines: pl.DataFrame, ids: pl.Series) -> Floats:
-    """[1, ids] lines of the last 28 days."""
+def _facts(history: History, ids: pl.Series) -> CutFacts:
+    """Of one moment, the cut."""
+    lines = history.items.select("item_id", "lines_28d")
     joined = pl.DataFrame({"item_id": ids}).join(lines, on="item_id", how="left", maintain_order="left")
-    return joined["lines_28d"].fill_null(0.0).to_numpy().astype(np.float32)[None, :]
+    known = joined["lines_28d"].fill_null(0.0).to_numpy().astype(np.float32)[None, :]
+    return CutFacts(known, plans(history.promotions, ids, np.array([day_number(history.cut)], dtype=np.int64)))
 
 
 def _popular(items: pl.DataFrame, k: int) -> tuple[NDArray[np.object_], NDArray[np.float64]]:

@@ -257,6 +257,8 @@ class Trainer(Generic[LessonT]):
         progress.speeds.setdefault("events_per_second", []).append(sums["events"] / seconds)
         share = sums["work"] / seconds / (self.rate * self.group.size)
         progress.speeds.setdefault("share_of_matrix_rate", []).append(share)
+        # What that is a share of: without it, two machines' shares can't be compared.
+        progress.speeds.setdefault("matrix_rate_gflops", []).append(self.rate * self.group.size / 1e9)
         progress.sums, progress.seconds = {}, 0.0
 
     def _save(self) -> None:

@@ -11,9 +11,24 @@ from typing import ClassVar, Literal, Protocol, Self
 
 import polars as pl
 
+from mktgen import contracts
+from mktgen.models._input_checks import refuse_unusable
 from mktgen.settings import ModelSettings
 
 Task = Literal["ranking", "customer", "spend"]
+
+
+@dataclass(frozen=True)
+class Mailings:
+    """Campaigns mailed to customers, as known on the day.
+
+    rows: customer_id, campaign_id, campaign_type (String), cut (Date, the day of the mailing: nothing dated on or after it
+    is in the row but the label), any numeric facts, and `redeemed` (Boolean) where it is to be learned from. items:
+    campaign_id, item_id of what the campaigns' offers cover.
+    """
+
+    rows: pl.DataFrame
+    items: pl.DataFrame
 
 
 @dataclass(frozen=True)
@@ -24,13 +39,23 @@ class TrainingSet:
     order_id, item_id. examples: columns of contracts.CUSTOMER_FEATURES plus `cut` (Date), `purchased_7d` and
     `purchased_28d` (Boolean) and `spend_28d_minor` (Int64); weekly cuts whose 28-day labels end on or before `cut`,
     customers active at each cut.
-    items: contracts.ITEM_FEATURES as of `cut`.
+    items: contracts.ITEM_FEATURES as of `cut`. promotions: contracts.ITEM_PROMOTIONS known before `cut`; empty = not known.
+    mailings: campaigns whose labels were final before `cut`, for kinds that learn redemption. item_attributes,
+    customer_attributes: contracts.ITEMS and contracts.CUSTOMERS of any of them, where something is known; they have no dates
+    and count as known at all times. Raises PermanentError where a value can't be learned from (see refuse_unusable).
     """
 
     cut: date
     events: pl.DataFrame
     examples: pl.DataFrame
     items: pl.DataFrame
+    promotions: pl.DataFrame = field(default_factory=contracts.ITEM_PROMOTIONS.empty)
+    mailings: Mailings | None = None
+    item_attributes: pl.DataFrame = field(default_factory=contracts.ITEMS.empty)
+    customer_attributes: pl.DataFrame = field(default_factory=contracts.CUSTOMERS.empty)
+
+    def __post_init__(self) -> None:
+        refuse_unusable(self.cut, self.events, self.examples, self.items)
 
 
 @dataclass(frozen=True)
@@ -39,12 +64,21 @@ class History:
 
     events: contracts.SEQUENCES (the last events of each customer), same order as in training.
     features: contracts.CUSTOMER_FEATURES as of `cut`. items: contracts.ITEM_FEATURES as of `cut`.
+    promotions: contracts.ITEM_PROMOTIONS known before `cut`; empty = not known.
+    Attributes as in training. Raises PermanentError where a value can't be scored from (see refuse_unusable).
     """
 
     cut: date
     events: pl.DataFrame
     features: pl.DataFrame
     items: pl.DataFrame
+    promotions: pl.DataFrame = field(default_factory=contracts.ITEM_PROMOTIONS.empty)
+
+    item_attributes: pl.DataFrame = field(default_factory=contracts.ITEMS.empty)
+    customer_attributes: pl.DataFrame = field(default_factory=contracts.CUSTOMERS.empty)
+
+    def __post_init__(self) -> None:
+        refuse_unusable(self.cut, self.events, self.features, self.items)
 
 
 class Checkpoints(Protocol):
@@ -100,7 +134,8 @@ class Model(ABC):
 
         Returns customer_id, item_id (String), seen (Boolean), rank (Int32, 1 = best within customer and seen), score
         (Float64, comparable between seen and unseen of one customer), sorted by customer_id, seen descending, rank.
-        Ties are broken by item_id. Raises TypeError where `ranking` is not among the kind's tasks.
+        Ties are broken by item_id. Fewer than k where there are fewer to rank; none for k = 0. Raises TypeError where
+        `ranking` is not among the kind's tasks.
         """
 
     @abstractmethod

@@ -25,10 +25,8 @@ from mktgen.models._customer_task import (
 )
 from mktgen.models._interactions import Floats, rank_pairs
 from mktgen.models.base import FitReport, History, Model, Session, Task, TrainingSet
-from mktgen.settings import ModelSettings
+from mktgen.settings import BoostingSettings, ModelSettings
 
-_CUSTOMER: dict[str, float | int] = {"max_iter": 100, "learning_rate": 0.06, "max_leaf_nodes": 15}
-_RANKING: dict[str, float | int] = {"max_iter": 80, "learning_rate": 0.1, "max_leaf_nodes": 31}
 _NAMES = ("next_item", "spend_28d", *(f"purchase_{h}d" for h in HORIZONS))
 _SPEND_UNIT = 100.0  # spend is learned in major units
 
@@ -45,16 +43,18 @@ class GradientBoosting(Model):
     def fit(self, data: TrainingSet, settings: ModelSettings, session: Session) -> FitReport:
         examples = labelled(data)
         values = feature_matrix(examples, FEATURES)
-        fitted = {f"purchase_{h}d": _boost(values, target(examples, h), _CUSTOMER, session.seed) for h in HORIZONS}
-        fitted["spend_28d"] = _boost_spend(values, examples["spend_28d_minor"].to_numpy(), session.seed)
+        recipe = settings.gradient_boosting
+        customer, ranking = _parameters(recipe.customer), _parameters(recipe.ranking)
+        fitted = {f"purchase_{h}d": _boost(values, target(examples, h), customer, session.seed) for h in HORIZONS}
+        fitted["spend_28d"] = _boost_spend(values, examples["spend_28d_minor"].to_numpy(), customer, session.seed)
         session.progress(f"gradient_boosting: {examples.height} customer examples done")
         pairs, bought = _candidates.training_rows(data, session.seed)
-        fitted["next_item"] = _boost(pairs, bought, _RANKING, session.seed)
+        fitted["next_item"] = _boost(pairs, bought, ranking, session.seed)
         session.progress(f"gradient_boosting: {bought.size} candidate pairs done")
         self._models = fitted
         parameters: dict[str, float | int | str | bool] = {
-            **{f"customer.{name}": value for name, value in _CUSTOMER.items()},
-            **{f"ranking.{name}": value for name, value in _RANKING.items()},
+            **{f"customer.{name}": value for name, value in customer.items()},
+            **{f"ranking.{name}": value for name, value in ranking.items()},
             "train_cuts_ranking": _candidates.TRAIN_CUTS,
             "popular_candidates": _candidates.POPULAR,
             "negative_share": _candidates.NEGATIVE_SHARE,
@@ -74,11 +74,15 @@ class GradientBoosting(Model):
 
     def spend(self, history: History, customers: list[str]) -> pl.DataFrame:
         frame = known_customers(history, customers)
+        if frame.is_empty():  # scikit-learn refuses to predict for nobody
+            return spend_frame(frame, np.zeros(0))
         with threadpool_limits(limits=1):
             expected = self._models["spend_28d"].predict(feature_matrix(frame, FEATURES)) * _SPEND_UNIT
         return spend_frame(frame, expected)
 
     def _positive(self, name: str, values: Floats) -> Floats:
+        if not values.shape[0]:
+            return np.zeros(0)
         with threadpool_limits(limits=1):
             result: Floats = self._models[name].predict_proba(values)[:, 1]
         return result
@@ -96,6 +100,11 @@ class GradientBoosting(Model):
         return cls({name: _skops.load(directory / f"{name}.skops") for name in _NAMES})
 
 
+def _parameters(recipe: BoostingSettings) -> dict[str, float | int]:
+    """scikit-learn's names."""
+    return {"max_iter": recipe.iterations, "learning_rate": recipe.learning_rate, "max_leaf_nodes": recipe.leaves}
+
+
 def _boost(
     values: Floats, labels: NDArray[np.bool_], parameters: dict[str, float | int], seed: int
 ) -> HistGradientBoostingClassifier:
@@ -107,8 +116,10 @@ def _boost(
         return model.fit(values, labels)
 
 
-def _boost_spend(values: Floats, spend_minor: NDArray[np.int64], seed: int) -> HistGradientBoostingRegressor:
+def _boost_spend(
+    values: Floats, spend_minor: NDArray[np.int64], parameters: dict[str, float | int], seed: int
+) -> HistGradientBoostingRegressor:
     """The mean, by Poisson deviance: never negative, and right in total however the spread grows with the mean."""
-    model = HistGradientBoostingRegressor(loss="poisson", early_stopping=False, random_state=seed, **_CUSTOMER)
+    model = HistGradientBoostingRegressor(loss="poisson", early_stopping=False, random_state=seed, **parameters)
     with threadpool_limits(limits=1):
         return model.fit(values, np.maximum(spend_minor, 0) / _SPEND_UNIT)

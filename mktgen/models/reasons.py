@@ -12,7 +12,7 @@ Reference: Zeiler & Fergus, ECCV 2014 (occlusion); Covert, Lundberg & Lee, JMLR 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from math import sqrt
 from typing import Final, Literal
@@ -20,6 +20,7 @@ from typing import Final, Literal
 import numpy as np
 import polars as pl
 
+from mktgen import contracts
 from mktgen.documents import Faithfulness, Interval
 from mktgen.errors import PermanentError
 from mktgen.models.base import History, Model
@@ -39,7 +40,8 @@ class Scene:
 
     lines: contracts.ORDER_LINES of the explained customers, all that is known of them, nothing on or after `cut`.
     refold: such lines -> (contracts.SEQUENCES, contracts.CUSTOMER_FEATURES as of `cut`). items: contracts.ITEM_FEATURES.
-    depth: items per customer that a ranking gives, seen and unseen apart. Raises PermanentError where a line is too late.
+    depth: items per customer that a ranking gives, seen and unseen apart.
+    Attributes as in models.base.History. Raises PermanentError where a line is too late.
     """
 
     cut: date
@@ -47,6 +49,9 @@ class Scene:
     items: pl.DataFrame
     refold: Refold
     depth: int
+    item_attributes: pl.DataFrame = field(default_factory=contracts.ITEMS.empty)
+    customer_attributes: pl.DataFrame = field(default_factory=contracts.CUSTOMERS.empty)
+    promotions: pl.DataFrame = field(default_factory=contracts.ITEM_PROMOTIONS.empty)
 
     def __post_init__(self) -> None:
         late = self.lines.filter(pl.col("business_date") >= self.cut)
@@ -237,7 +242,10 @@ def _scores(
     for block in _blocks(scene, variants):
         lines = scene.lines.join(block, on="customer_id").join(removed, on=["variant", *_LINE], how="anti")
         events, facts = scene.refold(lines.with_columns(pl.col("variant").alias("customer_id")).drop("variant"))
-        history = History(scene.cut, events, facts, scene.items)
+        # A variant is the same person.
+        people = block.join(scene.customer_attributes, on="customer_id").drop("customer_id")
+        people = people.rename({"variant": "customer_id"})
+        history = History(scene.cut, events, facts, scene.items, scene.promotions, scene.item_attributes, people)
         names = block["variant"].sort().to_list()
         if about == "churn":
             chances = model.probabilities(history, names)

@@ -11,7 +11,7 @@ from typing import ClassVar, Self
 import polars as pl
 
 from mktgen.models import _files
-from mktgen.models._customer_task import known_customers, spend_frame
+from mktgen.models._customer_task import feature_matrix, known_customers, spend_frame
 from mktgen.models.base import FitReport, History, Model, Session, Task, TrainingSet
 from mktgen.settings import ModelSettings
 
@@ -33,7 +33,7 @@ class RecentSpend(Model):
 
     def spend(self, history: History, customers: list[str]) -> pl.DataFrame:
         frame = known_customers(history, customers)
-        return spend_frame(frame, ((frame["net_minor_84d"] + frame["other_minor_84d"]) / 3.0).to_numpy())
+        return spend_frame(frame, feature_matrix(frame, ("net_minor_84d", "other_minor_84d")).sum(axis=1) / 3.0)
 
     def save(self, directory: Path) -> None:
         _files.write_meta(directory, self.kind, {})

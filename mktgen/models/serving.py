@@ -1,8 +1,10 @@
 """Serving a saved model through MLflow's pyfunc flavour (loader module), without MLflow or pickles in it.
 
 A request is a `History` as a pandas frame with two String columns, `table` and `record`: every row is one row of the
-history's events, features or items (contracts SEQUENCES, CUSTOMER_FEATURES, ITEM_FEATURES) as a JSON object, dates
-and times in ISO 8601. `request(history)` makes that frame. Parameters of a call:
+history's events, features or items (contracts SEQUENCES, CUSTOMER_FEATURES, ITEM_FEATURES) or, where they are known, of
+its item_attributes, customer_attributes or promotions (ITEMS, CUSTOMERS, ITEM_PROMOTIONS) as a JSON object, dates and
+times in ISO 8601.
+`request(history)` makes that frame. Parameters of a call:
 
 - cut: ISO date, required; nothing dated on or after it is used
 - task: "ranking", "customer" or "spend"; empty means the model's only task, or customer where it has several
@@ -36,11 +38,17 @@ TABLES: Final[dict[str, contracts.Contract]] = {
     "events": contracts.SEQUENCES,
     "features": contracts.CUSTOMER_FEATURES,
     "items": contracts.ITEM_FEATURES,
+    "item_attributes": contracts.ITEMS,
+    "customer_attributes": contracts.CUSTOMERS,
+    "promotions": contracts.ITEM_PROMOTIONS,
 }
 _ORDER: Final = {
     "events": ["customer_id", "event_time", "order_id", "item_id"],
     "features": ["customer_id"],
     "items": ["item_id"],
+    "item_attributes": ["item_id"],
+    "customer_attributes": ["customer_id"],
+    "promotions": ["item_id", "week_start"],
 }
 
 
@@ -79,7 +87,7 @@ def _history(model_input: pd.DataFrame, cut: date) -> History:
         raise RequestError(f"the request names tables {unknown}; known: {sorted(TABLES)}")
     frames = {name: _table(name, model_input.loc[model_input["table"] == name, "record"].tolist()) for name in TABLES}
     frames["events"] = frames["events"].filter(pl.col("business_date") < cut)
-    return History(cut, frames["events"], frames["features"], frames["items"])
+    return History(cut, **frames)
 
 
 def _table(name: str, records: list[str]) -> pl.DataFrame:

@@ -3,8 +3,8 @@
 Next item: items of the next seven days from the state at the end of the last basket before the cut; a softmax over the
 vocabulary with a copy part for items bought before. Purchase within 7 and 28 days (churn = none in 28): the same state
 beside the customer features. Assumes that the next week resembles the sixteen to twenty weeks learned from; new items
-and customers without a history fall back on categories and popularity. References: Kang and McAuley, "Self-Attentive
-Sequential Recommendation", ICDM 2018; See et al., "Get To The Point" (pointer-generator), ACL 2017; Hu et al.,
+fall back on category, attributes and popularity, customers without a history on popularity. References: Kang and McAuley,
+"Self-Attentive Sequential Recommendation", ICDM 2018; See et al., "Get To The Point" (pointer-generator), ACL 2017; Hu et al.,
 "Modeling Personalized Item Frequency Information for Next-basket Recommendation", SIGIR 2020; Su et al., "RoFormer", 2021.
 """
 

@@ -18,6 +18,7 @@ NOT_GOODS: Final = ("UNKNOWN", "COUPON", "COUPON/MISC ITEMS", "FUEL")
 _ID: Final = r"^[0-9]{1,19}$"
 _PSEUDONYM: Final = r"^c[0-9a-f]{16}$"
 _MONEY: Final = ("sales_value", "retail_disc", "coupon_disc", "coupon_match_disc")
+_SHARES: Final = ("mailer_share", "display_share")
 
 
 def _malformed(column: str, pattern: str = _ID) -> Rule:
@@ -40,6 +41,7 @@ def mappings(day: date, promotion_week: date, timezone: str) -> dict[str, TableM
         "transactions": _transactions(day, timezone),
         "coupon_redemptions": _redemptions(day),
         "promotions": _promotions(promotion_week),
+        "promotion_plan": _promotion_plan(day),
         "campaign_descriptions": _campaign_descriptions(),
         "campaigns": _campaigns(day),
         "coupons": _coupons(),
@@ -148,6 +150,31 @@ def _promotions(week: date) -> TableMapping:
         key=("product_id", "store_id"),
         duplicates_expected=True,
         merge_by_or=("display", "mailer"),
+    )
+
+
+def _promotion_plan(day: date) -> TableMapping:
+    shares = {name: pl.col(name).str.strip_chars().cast(pl.Float64, strict=False) for name in _SHARES}
+    return TableMapping(
+        table="promotion_plan",
+        canonical="item_promotions",
+        parsed={"_week": _day("week_start"), **{f"_{name}": share for name, share in shares.items()}},
+        rules=(
+            _malformed("product_id"),
+            Rule("week_unreadable", "week_start", pl.col("_week").is_null()),
+            Rule("week_is_past", "week_start", pl.col("_week") < day),
+            *(
+                Rule(f"{name}_not_a_share", name, ~pl.col(f"_{name}").is_between(0, 1).fill_null(False))
+                for name in _SHARES
+            ),
+        ),
+        columns={
+            "item_id": pl.col("product_id"),
+            "week_start": pl.col("_week"),
+            "known_on": pl.lit(day),
+            **{name: pl.col(f"_{name}") for name in _SHARES},
+        },
+        key=("product_id", "week_start"),
     )
 
 

@@ -30,6 +30,7 @@ COLUMNS: Final = {
     ),
     "coupon_redemptions": ("household_id", "coupon_upc", "campaign_id", "redemption_date"),
     "promotions": ("product_id", "store_id", "display_location", "mailer_location", "week"),
+    "promotion_plan": ("product_id", "week_start", "mailer_share", "display_share"),
     "campaign_descriptions": ("campaign_id", "campaign_type", "start_date", "end_date"),
     "campaigns": ("campaign_id", "household_id"),
     "coupons": ("coupon_upc", "product_id", "campaign_id"),
@@ -66,6 +67,7 @@ class CompleteJourney:
     reference_tables = REFERENCE
 
     def __init__(self, settings: SourceSettings, pseudonym_key: str) -> None:
+        self._ahead = settings.promotion_plan
         self._drop = Path(settings.drop_dir) if settings.drop_dir else None
         self._key = pseudonym_key
         spec = importlib.util.find_spec(PACKAGE)
@@ -77,7 +79,8 @@ class CompleteJourney:
     # -- days -----------------------------------------------------------------------------------------------------------
     def fingerprint(self, day: date) -> str:
         dropped = [hashlib.sha256(path.read_bytes()).hexdigest() for path in self._dropped(day).values()]
-        return "|".join([self.name, self.version, self._key_check, *dropped])
+        plan = ["plan"] if self._ahead else []
+        return "|".join([self.name, self.version, self._key_check, *plan, *dropped])
 
     @property
     def _key_check(self) -> str:
@@ -109,6 +112,7 @@ class CompleteJourney:
         redemptions = self._by_day(self._redemptions(first, last))
         weeks = [day for day in days if self.promotion_week(day) == day]
         promotions = self._promotions(weeks[0], weeks[-1]) if weeks else None
+        plans = self._plans(weeks) if weeks and self._ahead else {}
         for day in days:
             tables = {
                 "transactions": _take(lines, day, "transactions"),
@@ -116,6 +120,8 @@ class CompleteJourney:
             }
             if promotions is not None and self.promotion_week(day) == day:
                 tables["promotions"] = promotions.filter(pl.col("week") == self._week(day))
+            if day in plans:
+                tables["promotion_plan"] = plans[day]
             tables |= self._campaign_tables(day)
             tables |= {name: _read_file(path, COLUMNS.get(name)) for name, path in self._dropped(day).items()}
             yield day, {name: self._finish(frame) for name, frame in tables.items()}
@@ -146,6 +152,38 @@ class CompleteJourney:
             pl.col("display_location", "mailer_location").cast(pl.Categorical),
         )
         return narrow.collect(engine="streaming")
+
+    def _plans(self, weeks: list[date]) -> dict[date, pl.DataFrame]:
+        """By the first day of a promotion week what the next one will promote: of each item the share of its stores.
+
+        ASSUMPTION: a planner knows it then; the data does not say since when. A week after the last one has no plan.
+        """
+        after = {day: self._following(day) for day in weeks if self._following(day) <= self.last_day}
+        if not after:
+            return {}
+        numbers = pl.col("week").is_between(self._week(min(after.values())), self._week(max(after.values())))
+        frame = pl.scan_parquet(self._data / "promotions.parquet").filter(numbers)
+        stores = pl.col("store_id")
+        shares = (
+            (stores.filter(pl.col(f"{name}_location") != "0").n_unique() / pl.col("stores").first()).alias(
+                f"{name}_share"
+            )
+            for name in ("mailer", "display")
+        )
+        whole = frame.group_by("week").agg(stores.n_unique().alias("stores"))
+        found = frame.join(whole, on="week").group_by("week", "product_id").agg(*shares)
+        found = found.filter((pl.col("mailer_share") > 0) | (pl.col("display_share") > 0)).sort("week", "product_id")
+        parts = found.collect(engine="streaming").partition_by("week", as_dict=True)
+        columns = COLUMNS["promotion_plan"]
+        return {
+            day: parts[(self._week(week),)].with_columns(week_start=pl.lit(week)).select(columns)
+            for day, week in after.items()
+            if (self._week(week),) in parts
+        }
+
+    def _following(self, day: date) -> date:
+        """The first day of the promotion week after the one of `day`."""
+        return self.promotion_week(day) - timedelta(days=self.promotion_week(day).weekday()) + timedelta(days=7)
 
     def _week(self, day: date) -> int:
         return 1 if day == self.first_day else (self.promotion_week(day) - date(2017, 1, 2)).days // 7 + 2

@@ -19,6 +19,7 @@ from mktgen.steps.data import days_between
 from mktgen.steps.runner import Outcome, Platform, Read, Run
 from mktgen.steps.training import CAMPAIGN_TABLES, REDEMPTION, campaign_reads, training_day
 from mktgen.steps.validation import champion_days, load_model, trained_model
+from mktgen.steps.worlds import PLAN_DAYS, around, around_reads
 from mktgen.strategy import document, mailings, offers, policy, recommendations, redemption, segments
 
 SCORING: Final = ("sequences", "customer_features", "item_features")
@@ -35,7 +36,8 @@ def active_customers(features: pl.DataFrame, settings: FeatureSettings) -> list[
 
 # -- score --------------------------------------------------------------------------------------------------------------
 def score_reads(day: date, platform: Platform) -> list[Read]:
-    return [*champion_reads(day, platform), *today(SCORING, day, "extract_features")]
+    plans = around_reads(day - timedelta(days=PLAN_DAYS), day, platform)
+    return [*champion_reads(day, platform), *today(SCORING, day, "extract_features"), *plans]
 
 
 _TRAINED: Final = (("promotion", "promote"), ("models", "train"), ("model_set", "validate"))
@@ -52,7 +54,8 @@ def score(run: Run) -> Outcome:
     """Probabilities and rankings by the champions, vectors by the behaviour Transformer, for every active customer."""
     settings, promotion = run.settings, run.document("promotion", Promotion)
     facts = run.table("customer_features")
-    history = History(run.day + timedelta(days=1), run.table("sequences"), facts, run.table("item_features"))
+    cut, items_now = run.day + timedelta(days=1), run.table("item_features")
+    history = History(cut, run.table("sequences"), facts, items_now, **around(run).before(cut))
     customers = active_customers(facts, settings.features)
     ranker = load_model(run, promotion.ranking.champion, promotion.ranking.kept_from)
     items = ranker.rank(history, customers, settings.models.top_k)

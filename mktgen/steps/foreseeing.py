@@ -16,9 +16,10 @@ from mktgen.foresight import churn, demand, occasions, reason_rows
 from mktgen.models import reasons
 from mktgen.models.base import Model
 from mktgen.steps.data import days_between
-from mktgen.steps.deciding import catalogue, champion_reads, today
+from mktgen.steps.deciding import champion_reads, today
 from mktgen.steps.runner import Outcome, Platform, Read, Run
 from mktgen.steps.validation import load_model
+from mktgen.steps.worlds import PLAN_DAYS, around, around_reads
 
 _SAME: Final = 1e-4  # a score made anew is the one that was given, but for the last digits of 32 bits
 
@@ -63,7 +64,7 @@ def explain_reads(day: date, platform: Platform) -> list[Read]:
         *today(("customer_scores", "item_scores"), day, "score"),
         *today(("decisions",), day, "allocate"),
         *today(("churn_warnings",), day, "warn_churn"),
-        catalogue(platform),
+        *around_reads(day - timedelta(days=PLAN_DAYS), day, platform),
         Read("order_lines", days_between(platform.source.first_day, day), True, "clean"),
     ]
 
@@ -94,7 +95,7 @@ def _scene(run: Run, lines: pl.DataFrame, customers: pl.DataFrame) -> reasons.Sc
         return state.sequences, features.customer_features(state, cut)
 
     own = lines.join(customers.select("customer_id").unique(), on="customer_id", how="semi")
-    return reasons.Scene(cut, own, run.table("item_features"), refold, settings.models.top_k)
+    return reasons.Scene(cut, own, run.table("item_features"), refold, settings.models.top_k, **around(run).before(cut))
 
 
 def _explain_items(run: Run, ranker: Model, lines: pl.DataFrame) -> tuple[pl.DataFrame, Faithfulness]:

@@ -6,7 +6,7 @@ each model scores it there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import date
 
 import polars as pl
@@ -19,7 +19,7 @@ from mktgen.evaluation.sameness import Finding
 from mktgen.features.state import history_events
 from mktgen.models.base import History, Model
 from mktgen.settings import Settings
-from mktgen.steps.worlds import TABLES, Fold, day_by_day, history_at, scored, training_tables
+from mktgen.steps.worlds import TABLES, Around, Fold, day_by_day, history_at, scored, training_tables
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,18 @@ class Worlds:
     daily: History
     tables: dict[str, list[Finding]]
     at_once: bool
+
+    def told(self, known: Around, seed: int) -> Worlds:
+        """The same with what is known beside events: in another order where the lines are in another, and in `future` with
+        promotion plans that came in later left in."""
+        shuffled = Around(*(reordered(getattr(known, f.name), seed) for f in fields(known)))
+        return replace(
+            self,
+            one_pass=known.told(self.one_pass),
+            future=(shuffled if self.at_once else known).told(self.future, later=True),
+            order=shuffled.told(self.order),
+            daily=known.told(self.daily),
+        )
 
 
 @dataclass(frozen=True)

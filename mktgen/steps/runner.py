@@ -184,7 +184,7 @@ def execute(step: Step, day: date, platform: Platform, recompute: Recompute = "c
     """
     started = time.monotonic()
     at = step.at(day, platform) if step.at else day
-    inputs = _resolve(step, at, platform)
+    inputs = resolve(step.name, at, step.reads(at, platform), platform)
     source = _provenance(step, at, platform, inputs)
     run = Run(at, source.run, platform, inputs)
     again = recompute == "all" or (recompute == "day" and step.at is None)
@@ -211,16 +211,17 @@ def execute(step: Step, day: date, platform: Platform, recompute: Recompute = "c
     )
 
 
-def _resolve(step: Step, day: date, platform: Platform) -> dict[str, list[Manifest]]:
+def resolve(name: str, day: date, reads: list[Read], platform: Platform) -> dict[str, list[Manifest]]:
+    """What is stored of the inputs. Raises MissingArtefact naming the days that are missing, and the step to run."""
     inputs: dict[str, list[Manifest]] = {}
-    for read in step.reads(day, platform):
+    for read in reads:
         found = platform.store.currents(read.artefact, read.days)
         if read.required and len(found) < len(read.days):
             have = {manifest.partition for manifest in found}
             missing = [d for d in read.days if d.isoformat() not in have]
             span = f"{missing[0]}" if len(missing) == 1 else f"{len(missing)} days from {missing[0]} to {missing[-1]}"
             raise MissingArtefact(
-                f"{step.name} of {day} needs {read.artefact} of {span}, which has not been written. "
+                f"{name} of {day} needs {read.artefact} of {span}, which has not been written. "
                 f"Run {read.written_by or 'the step that writes it'} for it first."
             )
         inputs[read.artefact] = found
@@ -298,4 +299,4 @@ def _all_errors(kind: type[MktgenError]) -> list[type[MktgenError]]:
     return [kind, *(below for child in kind.__subclasses__() for below in _all_errors(child))]
 
 
-__all__ = ["Outcome", "Parent", "Platform", "Read", "Recompute", "Run", "Step", "StepResult", "execute"]
+__all__ = ["Outcome", "Parent", "Platform", "Read", "Recompute", "Run", "Step", "StepResult", "execute", "resolve"]

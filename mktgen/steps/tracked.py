@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,7 @@ def log_models(run: Run, written: dict[str, Manifest]) -> list[str]:
         with tempfile.TemporaryDirectory(prefix="mktgen-log-") as place:
             logged = server.log_model_run(
                 ModelRun(
-                    entry=_with_speeds(run, entry),
+                    entry=with_speeds(entry, _speeds(run, entry.kind)),
                     tasks=frozenset(models.model_class(entry.kind).tasks),
                     description=(models.model_class(entry.kind).__doc__ or entry.kind).strip(),
                     directory=_download(run, entry, Path(place)),
@@ -93,9 +94,13 @@ def _log_redemption(run: Run, server: Tracking, trained: ModelSet) -> bool:
     return logged.created
 
 
-def _with_speeds(run: Run, entry: ModelEntry) -> ModelEntry:
-    raw = run.platform.objects.get(speed_key(run.inputs["models"][-1].run, entry.kind))
-    speeds: dict[str, list[float]] = {} if raw is None else json.loads(raw)
+def _speeds(run: Run, kind: str) -> dict[str, list[float]]:
+    raw = run.platform.objects.get(speed_key(run.inputs["models"][-1].run, kind))
+    return {} if raw is None else dict(json.loads(raw))
+
+
+def with_speeds(entry: ModelEntry, speeds: Mapping[str, list[float]]) -> ModelEntry:
+    """The entry as it is logged: how fast it was trained among its metrics (`training.*`, means) and its curves."""
     metrics = {f"training.{name}": sum(values) / len(values) for name, values in speeds.items() if values}
     curves = {name: values for name, values in speeds.items() if len(values) > 1}
     return entry.model_copy(update={"metrics": entry.metrics | metrics, "curves": entry.curves | curves})
@@ -110,7 +115,7 @@ def _download(run: Run, entry: ModelEntry, place: Path) -> Path:
 
 
 def _inputs(run: Run) -> list[Input]:
-    """The order lines that were learned from and judged on: one dataset each, with a digest over its days."""
+    """What was learned from and judged on: order lines, one dataset each with a digest over its days, and attributes."""
     trained = run.document("trained_models", ModelSet)
     cut = trained.evaluation_from.isoformat()
     lines = run.inputs["order_lines"]
@@ -118,18 +123,30 @@ def _inputs(run: Run) -> list[Input]:
         "training": [manifest for manifest in lines if manifest.partition < cut],
         "evaluation": [manifest for manifest in lines if manifest.partition >= cut],
     }
-    root = run.platform.objects.uri("order_lines")
-    return [
+    about = [
         Input(
-            name=f"order_lines {days[0].partition} to {days[-1].partition}",
-            uri=f"{root}/dt={days[0].partition}..{days[-1].partition}",
-            sha256=sha256("".join(manifest.digest for manifest in days).encode()),
-            context=context,
-            rows=sum(manifest.rows for manifest in days),
+            name=f"{manifest.artefact} of {manifest.partition}",
+            uri=run.platform.objects.uri(manifest.folder),
+            sha256=manifest.digest,
+            context="training",
+            rows=manifest.rows,
         )
-        for context, days in parts.items()
-        if days
+        for name in ("items", "customers")
+        for manifest in run.inputs.get(name, [])
     ]
+    timed = [("order_lines", days, context) for context, days in parts.items()]
+    timed.append(("item_promotions", run.inputs.get("item_promotions", []), "training"))
+    return about + [_over_days(run, name, days, context) for name, days, context in timed if days]
+
+
+def _over_days(run: Run, name: str, days: list[Manifest], context: str) -> Input:
+    return Input(
+        name=f"{name} {days[0].partition} to {days[-1].partition}",
+        uri=f"{run.platform.objects.uri(name)}/dt={days[0].partition}..{days[-1].partition}",
+        sha256=sha256("".join(manifest.digest for manifest in days).encode()),
+        context=context,
+        rows=sum(manifest.rows for manifest in days),
+    )
 
 
 def _reliability(customers: pl.DataFrame, kind: str) -> pl.DataFrame | None:

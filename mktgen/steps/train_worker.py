@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -24,7 +25,7 @@ from mktgen.models.base import History, Model, Session, TrainingSet
 from mktgen.settings import ModelSettings
 from mktgen.steps.runner import Platform
 from mktgen.steps.training import JOB_TABLES, SAMPLE, die_with_parent, speed_key
-from mktgen.steps.worlds import TABLES, scored
+from mktgen.steps.worlds import AROUND, TABLES, scored
 from mktgen.store import ObjectStore
 
 
@@ -65,8 +66,8 @@ def main() -> None:
     die_with_parent()
     body = json.loads((job / "job.json").read_text())
     settings = ModelSettings.model_validate(body["models"])
-    frames = {name: pl.read_parquet(job / f"{name}.parquet") for name in JOB_TABLES}
-    data = TrainingSet(date.fromisoformat(body["cut"]), frames["events"], frames["examples"], frames["items"])
+    frames: dict[str, Any] = {name: pl.read_parquet(job / f"{name}.parquet") for name in (*JOB_TABLES, *AROUND)}
+    data = TrainingSet(date.fromisoformat(body["cut"]), **frames)
     objects, first = Platform.from_environment().objects, int(os.environ.get("RANK", "0")) == 0
     for kind in settings.kinds or models.kinds():
         prefix = f"{body['checkpoints']}{kind}"
@@ -103,7 +104,7 @@ def _learn(
     for name, content in files.items():
         objects.put(f"{prefix}/done/{name}", content)
     seconds = time.monotonic() - started
-    scores = _score_sample(model, data.cut, job)
+    scores = _score_sample(model, data, job)
     objects.put(f"{prefix}/scores.parquet", scores)
     _write(job / "scores" / f"{kind}.parquet", scores)
     speeds = {"seconds": [seconds], **report.speeds}
@@ -113,11 +114,14 @@ def _learn(
     say(f"done in {seconds:.1f} s")
 
 
-def _score_sample(model: Model, cut: date, job: Path) -> bytes:
+def _score_sample(model: Model, data: TrainingSet, job: Path) -> bytes:
     """contracts.SAMPLE_SCORES of the model as it is in memory: the stored one must say the same of the same customers."""
     tables = {name: pl.read_parquet(job / f"{SAMPLE}{name}.parquet") for name in TABLES}
     customers = json.loads((job / "job.json").read_text())["customers"]
-    scores = scored(model, History(cut, **tables), customers).with_columns(pl.lit(model.kind).alias("kind"))
+    known = {name: getattr(data, name) for name in AROUND}
+    scores = scored(model, History(data.cut, **tables, **known), customers).with_columns(
+        pl.lit(model.kind).alias("kind")
+    )
     body = io.BytesIO()
     scores.select(list(SAMPLE_SCORES.columns)).write_parquet(body)
     return body.getvalue()

@@ -26,7 +26,7 @@ from mktgen.features.training import LABELS, SPEND, states_at
 from mktgen.settings import Settings
 from mktgen.steps.data import ONBOARD, days_between
 from mktgen.steps.runner import Outcome, Platform, Read, Run
-from mktgen.steps.worlds import TABLES, history_at, sample_customers, training_tables
+from mktgen.steps.worlds import TABLES, around, around_reads, history_at, sample_customers, training_tables
 from mktgen.strategy import mailings, redemption
 
 CAMPAIGN_TABLES: Final = ("campaigns", "offers", "offer_items", "exposures", "responses")
@@ -85,7 +85,8 @@ def training_day(day: date, platform: Platform) -> date:
 # -- learning -----------------------------------------------------------------------------------------------------------
 def train_reads(training: date, platform: Platform) -> list[Read]:
     first, last = platform.source.first_day, training - timedelta(days=1)
-    return [Read("order_lines", days_between(first, last), True, ONBOARD), *campaign_reads(last, platform)]
+    lines = Read("order_lines", days_between(first, last), True, ONBOARD)
+    return [lines, *campaign_reads(last, platform), *around_reads(first, last, platform)]
 
 
 def campaign_reads(last: date, platform: Platform) -> list[Read]:
@@ -160,6 +161,8 @@ def _write_job(job: Path, run: Run, lines: pl.DataFrame, cut: date) -> Gate:
     sample = history_at(lines.filter(pl.col("customer_id").is_in(customers)), cut, settings.features)
     for name in JOB_TABLES:
         tables[name].write_parquet(job / f"{name}.parquet")
+    for name, frame in around(run).before(cut).items():
+        frame.write_parquet(job / f"{name}.parquet")
     for name in TABLES:
         getattr(sample, name).write_parquet(job / f"{SAMPLE}{name}.parquet")
     body = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TypedDict
@@ -17,10 +17,11 @@ from mktgen.evaluation import classification, promotion, ranking, sameness, spen
 from mktgen.evaluation.floor import untrained_floor
 from mktgen.features.training import LABELS, SPEND, labels
 from mktgen.models.base import History, Model
+from mktgen.settings import Settings
 from mktgen.steps import honesty
 from mktgen.steps.data import days_between
 from mktgen.steps.runner import Outcome, Platform, Read, Run
-from mktgen.steps.worlds import RANK_DEPTH, history_at, sample_customers, scored
+from mktgen.steps.worlds import RANK_DEPTH, Around, around, around_reads, history_at, sample_customers, scored
 from mktgen.store import Manifest
 
 
@@ -29,12 +30,12 @@ def validate_reads(training: date, platform: Platform) -> list[Read]:
     first, last = platform.source.first_day, training - timedelta(days=1)
     lines = Read("order_lines", days_between(first, last), True, "clean")
     names = ("models", "trained_models", "redemption_holdout", "sample_scores")
-    return [*(Read(name, (training,), True, "train") for name in names), lines]
+    return [*(Read(name, (training,), True, "train") for name in names), lines, *around_reads(first, last, platform)]
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """The frozen evaluation data: what was known before the cut, and what customers then did."""
+    """What was known before a cut, and what customers then did."""
 
     history: History
     customers: list[str]
@@ -43,20 +44,35 @@ class Judgement:
     outcomes: pl.DataFrame  # customer_id, purchased_7d, purchased_28d, spend_28d_minor
 
 
-@dataclass
-class _Judged:
-    """One model's answers on the frozen cut. ranked, chances: None where the kind lacks the task."""
+@dataclass(frozen=True)
+class Answers:
+    """What a model says at a cut, and its figures. None where the kind lacks the task.
 
-    entry: ModelEntry
-    metrics: dict[str, float] = field(default_factory=dict)
+    rankings, chances, amounts: as Model gives them. ranked: ranking.per_customer's frame.
+    """
+
+    metrics: dict[str, float]
+    rankings: pl.DataFrame | None = None
     ranked: pl.DataFrame | None = None
     chances: pl.DataFrame | None = None
-    gates: list[Gate] = field(default_factory=list)
+    amounts: pl.DataFrame | None = None
+
+
+@dataclass
+class _Judged:
+    """One model on the frozen cut: answers joined to what happened, and gates."""
+
+    entry: ModelEntry
+    metrics: dict[str, float]
+    ranked: pl.DataFrame | None
+    chances: pl.DataFrame | None
+    gates: list[Gate]
 
 
 def validate(run: Run) -> Outcome:
     """Figures of every kind on the same frozen cut, and the gates that say whether they can be believed."""
-    trained, frozen = run.document("trained_models", ModelSet), _frozen(run)
+    trained = run.document("trained_models", ModelSet)
+    frozen = judgement_at(run.table("order_lines"), trained.evaluation_from, run.settings, around(run))
     among = _worlds(run, trained.evaluation_from)
     in_memory = run.table("sample_scores")
     judged = [_judge(run, entry, frozen, among, in_memory.filter(kind=entry.kind)) for entry in trained.models]
@@ -82,33 +98,41 @@ def validate(run: Run) -> Outcome:
     )
 
 
-def _judge(run: Run, entry: ModelEntry, frozen: Judgement, among: honesty.Worlds, in_memory: pl.DataFrame) -> _Judged:
-    model, made = load_model(run, entry.kind), _Judged(entry)
-    ours = pl.col("customer_id").is_in(among.customers)
-    ranked = chances = amounts = None
+def answers(model: Model, at: Judgement) -> Answers:
+    """Ask a model for everything it can say of the customers, and measure it."""
+    metrics: dict[str, float] = {}
+    rankings = ranked = chances = amounts = None
     if "ranking" in model.tasks:
-        ranked = model.rank(frozen.history, frozen.customers, RANK_DEPTH)
-        made.ranked = ranking.per_customer(ranked, frozen.truth, frozen.before)
-        made.metrics |= ranking.summary(made.ranked)
+        rankings = model.rank(at.history, at.customers, RANK_DEPTH)
+        ranked = ranking.per_customer(rankings, at.truth, at.before)
+        metrics |= ranking.summary(ranked)
     if "customer" in model.tasks:
-        chances = model.probabilities(frozen.history, frozen.customers)
-        made.metrics |= classification.customer_task(chances, frozen.outcomes)
-        made.chances = chances.join(frozen.outcomes, on="customer_id")
+        chances = model.probabilities(at.history, at.customers)
+        metrics |= classification.customer_task(chances, at.outcomes)
     if "spend" in model.tasks:
-        amounts = model.spend(frozen.history, frozen.customers)
-        made.metrics |= spend.summary(amounts, frozen.outcomes)
+        amounts = model.spend(at.history, at.customers)
+        metrics |= spend.summary(amounts, at.outcomes)
+    return Answers(metrics, rankings, ranked, chances, amounts)
+
+
+def _judge(run: Run, entry: ModelEntry, frozen: Judgement, among: honesty.Worlds, in_memory: pl.DataFrame) -> _Judged:
+    model = load_model(run, entry.kind)
+    said, ours = answers(model, frozen), pl.col("customer_id").is_in(among.customers)
     validated = sameness.stacked(
-        *(said.filter(ours) if said is not None else None for said in (ranked, chances, amounts))
+        *(each.filter(ours) if each is not None else None for each in (said.rankings, said.chances, said.amounts))
     )
     alone = replace(frozen.history, events=frozen.history.events.filter(ours))
     again = scored(model, alone, among.customers)
-    made.gates = honesty.gates_of(model, among, honesty.Known(in_memory.drop("kind"), validated, again))
-    return made
+    gates = honesty.gates_of(model, among, honesty.Known(in_memory.drop("kind"), validated, again))
+    chances = said.chances.join(frozen.outcomes, on="customer_id") if said.chances is not None else None
+    return _Judged(entry, said.metrics, said.ranked, chances, gates)
 
 
 def _worlds(run: Run, cut: date) -> honesty.Worlds:
     lines, settings = run.table("order_lines"), run.settings
-    return honesty.worlds(lines, sample_customers(lines, cut, settings), cut, run.platform.source.first_day, settings)
+    customers = sample_customers(lines, cut, settings)
+    among = honesty.worlds(lines, customers, cut, run.platform.source.first_day, settings)
+    return among.told(around(run), settings.seed)
 
 
 def _note(entry: ModelEntry) -> str:
@@ -126,15 +150,15 @@ _SHOWN = (
 )
 
 
-def _frozen(run: Run) -> Judgement:
-    lines, cut = run.table("order_lines"), run.document("trained_models", ModelSet).evaluation_from
-    history = history_at(lines, cut, run.settings.features)
-    active = history.features.filter(pl.col("recency_days") <= run.settings.features.active_days)
+def judgement_at(lines: pl.DataFrame, cut: date, settings: Settings, known: Around) -> Judgement:
+    """What models are judged on at a cut; `lines` (contracts.ORDER_LINES) must go on for 28 days from it."""
+    history = history_at(lines, cut, settings.features)
+    active = history.features.filter(pl.col("recency_days") <= settings.features.active_days)
     week = pl.col("business_date").is_between(cut, cut + timedelta(days=6))
     after = active.select("customer_id").join(labels(lines, cut), on="customer_id", how="left", maintain_order="left")
     goods = lines.filter("merchandise").select("customer_id", "item_id", "business_date")
     return Judgement(
-        history=history,
+        history=known.told(history),
         customers=active["customer_id"].to_list(),
         truth=goods.filter(week).select("customer_id", "item_id").unique().sort("customer_id", "item_id"),
         before=goods.filter(pl.col("business_date") < cut).select("customer_id", "item_id").unique(),

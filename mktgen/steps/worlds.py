@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Final
 
@@ -15,12 +16,57 @@ from mktgen.features.state import State
 from mktgen.features.training import training_examples, weekly_cuts
 from mktgen.models.base import History, Model
 from mktgen.settings import FeatureSettings, Settings
+from mktgen.steps.runner import Platform, Read, Run
 
 Fold = Callable[[State, pl.DataFrame, date, FeatureSettings], State]
 DAILY_DAYS: Final = 7  # days folded one at a time before each cut that is looked at
 RANK_DEPTH: Final = 20  # items per customer, seen and unseen apart, that metrics and gates look at
 TABLES: Final = ("events", "features", "items")
+AROUND: Final = {"item_attributes": "items", "customer_attributes": "customers", "promotions": "item_promotions"}
+PLAN_DAYS: Final = 42  # days back that a promotion plan can matter: four weeks of history, and known two ahead
 _HEAVIEST: Final = 5  # customers with the most lines: only their sequences are bounded
+
+
+@dataclass(frozen=True)
+class Around:
+    """What is known beside customers' events: contracts.ITEMS, CUSTOMERS and ITEM_PROMOTIONS."""
+
+    items: pl.DataFrame
+    customers: pl.DataFrame
+    promotions: pl.DataFrame
+
+    def before(self, cut: date) -> dict[str, pl.DataFrame]:
+        """The fields of a History or a TrainingSet at a cut (AROUND)."""
+        known = self.promotions.filter(pl.col("known_on") < cut)
+        return {"item_attributes": self.items, "customer_attributes": self.customers, "promotions": known}
+
+    def told(self, history: History, later: bool = False) -> History:
+        """The history with it; `later`: with plans that came in afterwards left in, as no history should have them."""
+        known = self.before(date.max if later else history.cut)
+        return replace(
+            history,
+            item_attributes=known["item_attributes"],
+            customer_attributes=known["customer_attributes"],
+            promotions=known["promotions"],
+        )
+
+
+def around_reads(first: date, last: date, platform: Platform) -> list[Read]:
+    """The source's reference tables, and the promotion plans that came in from `first` to `last`.
+
+    A source without attributes of customers, or without plans, has models that do without them.
+    """
+    day = (platform.source.first_day,)
+    plans = tuple(one for one in platform.store.partitions("item_promotions") if first <= one <= last)
+    return [
+        Read("items", day, True, "reference"),
+        Read("customers", day, False, "reference"),
+        Read("item_promotions", plans, required=False),
+    ]
+
+
+def around(run: Run) -> Around:
+    return Around(*(run.table(artefact) for artefact in AROUND.values()))
 
 
 def history_at(lines: pl.DataFrame, cut: date, settings: FeatureSettings, fold: Fold = features.fold) -> History:

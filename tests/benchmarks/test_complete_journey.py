@@ -14,6 +14,7 @@ from polars.testing import assert_frame_equal
 
 from benchmarks.complete_journey import counters
 from benchmarks.complete_journey.calibration import groups
+from benchmarks.complete_journey.categories_task import CategoryWeek, own_frequency
 from benchmarks.complete_journey.intervals import Households
 from benchmarks.complete_journey.items_task import RANKED, Week, evaluate
 from benchmarks.complete_journey.product import Retrain, trained
@@ -148,3 +149,16 @@ def test_a_product_model_is_trained_before_what_it_scores(retrain: Retrain, trai
     counted = counters.recent_frequency(week.history, week.customers, items, RANKED)
     repeats = ["repeat.ndcg_at_10", "repeat.recall_at_10"]
     assert_frame_equal(evaluate(week, ranked, items).select(repeats), evaluate(week, counted, items).select(repeats))
+
+
+def test_own_category_frequency_is_the_decayed_count_and_then_popularity() -> None:
+    shop = make_shop(customers=20, items=40, days=170, seed=3)
+    names = sorted(shop.events["category"].unique())
+    truth = shop.after(CUT, 7).select("customer_id", "category").unique()
+    week = CategoryWeek(replace(shop.history(CUT), events=shop.events), shop.active(CUT), truth, truth.clear())
+    scores = own_frequency(week, names)
+    assert scores.height == len(week.customers) * len(names)
+    for customer, category, score in scores.gather_every(11).iter_rows():
+        own = shop.before(CUT).filter(customer_id=customer, category=category)
+        age = (pl.Series([CUT]).to_physical()[0] - own["business_date"].to_physical()).to_numpy()
+        assert score == pytest.approx((0.5 ** (age / 56.0)).sum(), abs=1e-5)

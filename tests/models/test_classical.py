@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ from mktgen.models.matrix_factorisation import MatrixFactorisation
 from mktgen.models.personal_frequency import PersonalFrequency
 from mktgen.models.popularity import Popularity
 from mktgen.settings import ModelSettings
-from tests.support.shop import SORT, Shop, item_features, make_shop
+from tests.support.shop import Shop, events_on, item_features, make_shop
 from tests.support.training import session
 
 CUT = date(2017, 6, 4)
@@ -36,12 +36,7 @@ CUT = date(2017, 6, 4)
 
 def events(rows: list[tuple[str, str, int]]) -> pl.DataFrame:
     """(customer, item, days before the cut) as contracts.SEQUENCES."""
-    made = []
-    for index, (customer, item, age) in enumerate(rows):
-        day = CUT - timedelta(days=age)
-        moment = datetime(day.year, day.month, day.day, 15, tzinfo=UTC)
-        made.append((customer, moment, day, f"o{index:04d}", item, f"CAT {item}", 100, False))
-    return pl.DataFrame(made, schema=contracts.SEQUENCES.columns, orient="row").sort(SORT)
+    return events_on([(customer, CUT - timedelta(days=age), item) for customer, item, age in rows])
 
 
 def history(rows: list[tuple[str, str, int]]) -> History:

@@ -21,7 +21,7 @@ from mktgen.models.base import History, Model
 from mktgen.models.personal_frequency import HALF_LIFE_DAYS
 from mktgen.models.reasons import Scene, effects, faithfulness, named
 from mktgen.settings import FeatureSettings, ModelSettings, TransformerSettings
-from tests.support.shop import Shop, make_shop, order_lines
+from tests.support.shop import Shop, attributes, make_shop, order_lines
 from tests.support.training import session
 
 CUT = date(2017, 6, 4)
@@ -73,8 +73,9 @@ def make_told(kind: str, shop: Shop) -> Told:
     events, facts = refold(lines)
     customers = shop.active(CUT)
     lines = lines.filter(pl.col("customer_id").is_in(customers))
-    items = shop.history(CUT).items
-    return Told(model, Scene(CUT, lines, items, refold, DEPTH), History(CUT, events, facts, items), customers)
+    items, known = shop.history(CUT).items, attributes(shop.events)
+    scene = Scene(CUT, lines, items, refold, DEPTH, **known)
+    return Told(model, scene, History(CUT, events, facts, items, **known), customers)
 
 
 def best_items(told: Told, count: int = 1) -> pl.DataFrame:
@@ -124,7 +125,7 @@ def test_scored_anew_without_the_events_gives_the_same_as_a_customer_without_the
     gone = chosen.filter(pl.col("occasion") == name).select("customer_id", "order_id", "item_id")
     left = told.scene.lines.join(gone, on=["customer_id", "order_id", "item_id"], how="anti")
     events, facts = refold(left)
-    by_hand = told.model.probabilities(History(CUT, events, facts, told.scene.items), [customer])
+    by_hand = told.model.probabilities(replace(told.history, events=events, features=facts), [customer])
     found = effects(told.model, "churn", told.scene, churn_targets(told), occasions)
     row = found.filter((pl.col("customer_id") == customer) & (pl.col("occasion") == name)).row(0, named=True)
     assert row["score_without"] == pytest.approx(1 - by_hand["p_purchase_28d"][0], abs=1e-5)

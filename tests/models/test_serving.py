@@ -16,7 +16,7 @@ from mktgen.errors import CorruptArtefact
 from mktgen.models.logistic_regression import LogisticRegression
 from mktgen.models.popularity import Popularity
 from mktgen.models.recent_spend import RecentSpend
-from mktgen.models.serving import RequestError, _load_pyfunc, load_model, request
+from mktgen.models.serving import RequestError, _history, _load_pyfunc, load_model, request
 from mktgen.settings import ModelSettings
 from tests.support.shop import Shop, make_shop
 from tests.support.training import session
@@ -84,6 +84,17 @@ def test_wrong_rows_are_explained(shop: Shop, saved: Path) -> None:
         served.predict(frame[["record"]], {"cut": "2017-06-04"})
     with pytest.raises(RequestError, match="names tables"):
         served.predict(frame.assign(table="secrets"), {"cut": "2017-06-04"})
+
+
+def test_attributes_come_along_and_may_be_missing(shop: Shop) -> None:
+    history = shop.history(CUT)
+    frame = request(history)
+    told = _history(frame, CUT)
+    assert_frame_equal(told.item_attributes, history.item_attributes, check_exact=True)
+    assert_frame_equal(told.customer_attributes, history.customer_attributes, check_exact=True)
+    untold = _history(frame[~frame["table"].isin(["item_attributes", "customer_attributes"])], CUT)
+    assert untold.item_attributes.height == untold.customer_attributes.height == 0
+    assert_frame_equal(untold.events, told.events)
 
 
 def test_spend_is_served(shop: Shop, tmp_path: Path) -> None:

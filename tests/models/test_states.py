@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mktgen.models._copying import DECAYED_56, FEATURES, HALF_LIVES, candidates
 from mktgen.models._events import EventLog, day_number, encode_events
+from mktgen.models._item_facts import PLAN_FACTS, CutFacts
 from mktgen.models._states import States, batches, training_states, windows
 from mktgen.models._vocabulary import OTHER, Vocabulary
 from tests.support.shop import item_features, make_shop
@@ -91,12 +92,16 @@ def test_data_order_is_a_function_of_seed_and_epoch(size: int, seed: int, epoch:
     assert len(order) == len(batches(found, size, seed, epoch + 1))
 
 
+def ones(log: EventLog) -> CutFacts:
+    """Of one moment."""
+    shape = (1, log.item_ids.len())
+    return CutFacts(np.ones(shape, dtype=np.float32), np.ones((*shape, PLAN_FACTS), dtype=np.float32))
+
+
 def test_copy_features_are_the_counts_of_the_past() -> None:
     log, states = scene(1)
-    popularity = np.ones((1, log.item_ids.len()), dtype=np.float32)
-    found = candidates(
-        log, states.customer, states.cut, states.end, 10_000, (popularity, np.zeros(states.cut.size, dtype=np.int64))
-    )
+    moment = np.zeros(states.cut.size, dtype=np.int64)
+    found = candidates(log, states.customer, states.cut, states.end, 10_000, ones(log), moment)
     assert found.features.shape == (found.state.size, FEATURES)
     assert np.isfinite(found.features).all()
     events = SHOP.before(CUT).with_columns(pl.col("business_date").to_physical().alias("day"))
@@ -132,8 +137,7 @@ def test_copy_features_ignore_what_comes_later(weeks: int, shift: int) -> None:
         log = encode_events(frame, VOCABULARY, CUT, sorted(SHOP.events["customer_id"].unique().to_list()))
         owner = np.arange(len(log.customers), dtype=np.int64)
         cut = np.full(owner.size, day_number(day), dtype=np.int64)
-        lines = np.ones((1, log.item_ids.len()), dtype=np.float32)
-        found = candidates(log, owner, cut, log.count_before(owner, cut), 512, (lines, np.zeros_like(owner)))
+        found = candidates(log, owner, cut, log.count_before(owner, cut), 512, ones(log), np.zeros_like(owner))
         ids = log.item_ids.gather(found.code).to_list()
         return {(int(s), i): f.tolist() for s, i, f in zip(found.state, ids, found.features, strict=True)}
 

@@ -17,6 +17,7 @@ from polars.testing import assert_frame_equal
 from mktgen.errors import CorruptArtefact, PermanentError
 from mktgen.models import model_class
 from mktgen.models._batch import Batch, Scene, collate
+from mktgen.models._copying import HALF_LIVES, decayed_counts
 from mktgen.models._network import Architecture, BehaviourNetwork, expected_spend, rank_loss, spend_loss
 from mktgen.models._neural import NeuralModel, training_scene
 from mktgen.models._normalise import FEATURES, Normalisation
@@ -24,7 +25,6 @@ from mktgen.models._processes import reproducible
 from mktgen.models._sampling import CatalogueSampler
 from mktgen.models._states import batches
 from mktgen.models._vocabulary import Vocabulary
-from mktgen.models.base import History, TrainingSet
 from tests.models.train_process import SETTINGS
 from tests.support.shop import make_shop
 from tests.support.training import session
@@ -76,7 +76,7 @@ def test_training_states_do_not_see_events_on_or_after_their_cut(encoder: str, w
     ).unique(["customer_id", "order_id", "item_id"], keep="first", maintain_order=True)
 
     def outputs(events: pl.DataFrame) -> dict[tuple[int, int], np.ndarray]:
-        data = TrainingSet(CUT, events, DATA.examples, DATA.items)
+        data = replace(DATA, events=events)
         scene = training_scene(data, vocabulary, SETTINGS.transformer, normalisation)
         found = {}
         with reproducible(1), torch.inference_mode():
@@ -100,7 +100,7 @@ def test_training_states_do_not_see_events_on_or_after_their_cut(encoder: str, w
 
 def test_scores_do_not_see_events_on_or_after_the_cut(model: NeuralModel) -> None:
     future = SHOP.events.filter(pl.col("customer_id").is_in(CUSTOMERS))
-    leaky = History(CUT, future, HISTORY.features, HISTORY.items)
+    leaky = replace(HISTORY, events=future)
     for method in (model.probabilities, model.spend, model.vectors):
         assert_frame_equal(method(leaky, CUSTOMERS), method(HISTORY, CUSTOMERS), abs_tol=1e-12)
     assert_frame_equal(model.rank(leaky, CUSTOMERS, 5), model.rank(HISTORY, CUSTOMERS, 5), abs_tol=1e-12)
@@ -130,7 +130,7 @@ def test_who_has_no_history_gets_popular_items_and_base_rates(model: NeuralModel
     spends = model.spend(HISTORY, ["nobody", known]).row(by_predicate=pl.col("customer_id") == "nobody")
     assert spends[1] == pytest.approx(DATA.examples["spend_28d_minor"].mean())
     assert model.vectors(HISTORY, ["nobody"])["vector"].list.len().to_list() == [16]
-    empty = History(CUT, HISTORY.events.clear(), HISTORY.features, HISTORY.items)
+    empty = replace(HISTORY, events=HISTORY.events.clear())
     assert model.rank(empty, [known], 3)["item_id"].to_list() == popular.head(3).to_list()
     assert model.probabilities(empty, [known])["p_purchase_28d"].is_between(0, 1).all()
     assert model.rank(HISTORY, [], 3).is_empty()
@@ -168,14 +168,19 @@ def test_storage_round_trip(model: NeuralModel, tmp_path: Path) -> None:
     loaded = type(model).load(tmp_path / "a")
     loaded.save(tmp_path / "b")
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert names == ["categories.parquet", "model.json", "vocabulary.parquet", "weights.safetensors"]
+    assert names == [
+        "categories.parquet", "customer_values.parquet", "item_attributes.parquet", "model.json", "vocabulary.parquet",
+        "weights.safetensors",
+    ]  # fmt: skip
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     assert_frame_equal(loaded.rank(HISTORY, CUSTOMERS, 5), model.rank(HISTORY, CUSTOMERS, 5))
     assert_frame_equal(loaded.vectors(HISTORY, CUSTOMERS), model.vectors(HISTORY, CUSTOMERS))
 
 
-@pytest.mark.parametrize("missing", ["model.json", "weights.safetensors", "vocabulary.parquet"])
+@pytest.mark.parametrize(
+    "missing", ["model.json", "weights.safetensors", "vocabulary.parquet", "item_attributes.parquet"]
+)
 def test_a_damaged_model_says_what_is_missing(model: NeuralModel, tmp_path: Path, missing: str) -> None:
     model.save(tmp_path)
     (tmp_path / missing).unlink()
@@ -193,7 +198,7 @@ def test_a_model_of_other_features_is_refused(model: NeuralModel, tmp_path: Path
 
 
 def test_nothing_to_learn_from_is_said() -> None:
-    nothing = TrainingSet(CUT, DATA.events, DATA.examples.clear(), DATA.items)
+    nothing = replace(DATA, examples=DATA.examples.clear())
     with pytest.raises(PermanentError, match="no labelled examples"):
         model_class("transformer")().fit(nothing, SETTINGS, session())
     with pytest.raises(PermanentError, match="not trained"):
@@ -214,16 +219,27 @@ def small_vocabulary() -> Vocabulary:
 def network_of(vocabulary: Vocabulary) -> BehaviourNetwork:
     torch.manual_seed(5)
     shape = Architecture("transformer", 16, vocabulary.size, vocabulary.categories.height, len(FEATURES), 0.0)
-    return BehaviourNetwork(shape).eval()
+    network = BehaviourNetwork(shape)
+    torch.nn.init.normal_(network.plan.weight)
+    network.taste.normal_(std=0.1)[0] = 0.0
+    network.taste_weight.uniform_()
+    return network.eval()
 
 
 def plain_logits(net: BehaviourNetwork, batch: Batch) -> torch.Tensor:
     """[states, V] logits of new items, the straightforward way."""
     columns = batch.columns
-    query = net.generate_query(net.states(batch))
-    table = net.inputs.item(columns.token) + net.inputs.category(columns.category)
-    offset = net.item_bias(columns.token)[:, 0] + net.popularity * columns.popularity
-    return (query @ table.T + offset[batch.moment]).double()
+    state = net.states(batch)
+    table = net.inputs.items(columns.token, columns.category, columns.facts)
+    offset = net.item_bias(columns.token)[:, 0] + net.popularity * columns.popularity + net.plan(columns.plan)[:, :, 0]
+    logits = net.generate_query(state) @ table.T + offset[batch.moment]
+    for row in range(state.shape[0]):
+        own = batch.candidate_state == row
+        items = batch.candidate_item[own]
+        bought = decayed_counts(batch.candidate_features[own], HALF_LIVES.index(112.0))
+        taste = ((4.0 * bought).log1p() * net.taste_weight[items]) @ net.taste[items]
+        logits[row] += 10.0 * net.taste_scale * (net.taste[columns.token] @ taste) / taste.norm().clamp_min(1e-12)
+    return logits.double()
 
 
 def test_ranking_loss_is_the_softmax_over_vocabulary_and_own_rare_items() -> None:
@@ -263,7 +279,7 @@ def test_the_sum_over_sampled_items_is_unbiased() -> None:
     chosen = batches(scene.windows, 4, seed=0, epoch=0)[0]
     with torch.no_grad():
         whole = net(collate(scene, chosen)).rest.double().exp()
-        lines = scene.vocabulary_popularity.max(axis=0).astype(np.float64)
+        lines = scene.vocabulary_facts.lines.max(axis=0).astype(np.float64)
         sampled = replace(scene, sampler=CatalogueSampler.of(lines, 8))
         draws = torch.stack([net(collate(sampled, chosen, (3, number))).rest.double().exp() for number in range(400)])
     error = draws.std(0) / len(draws) ** 0.5
@@ -297,10 +313,10 @@ def test_an_item_that_became_common_after_training_is_ranked_by_its_category(mod
     new = template.with_columns(
         pl.lit("a new item").alias("item_id"), pl.lit(lines).alias("lines_28d"), pl.lit(lines).alias("lines_all")
     )
-    grown = History(CUT, HISTORY.events, HISTORY.features, pl.concat([HISTORY.items, new]).sort("item_id"))
+    grown = replace(HISTORY, items=pl.concat([HISTORY.items, new]).sort("item_id"))
     ranked = model.rank(grown, CUSTOMERS, 10).filter(pl.col("item_id") == "a new item")
     assert ranked.height > 0.9 * len(CUSTOMERS)
     assert not ranked["seen"].any()
     unknown = new.with_columns(pl.lit("no such category").alias("category"))
-    grown = History(CUT, HISTORY.events, HISTORY.features, pl.concat([HISTORY.items, unknown]).sort("item_id"))
+    grown = replace(HISTORY, items=pl.concat([HISTORY.items, unknown]).sort("item_id"))
     assert model.rank(grown, CUSTOMERS, 50)["score"].is_finite().all()

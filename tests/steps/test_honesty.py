@@ -21,7 +21,7 @@ from mktgen.models.popularity import Popularity
 from mktgen.settings import FeatureSettings, LstmSettings, ModelSettings, Settings, TransformerSettings
 from mktgen.steps import honesty
 from mktgen.steps.worlds import sample_customers, scored, training_tables
-from tests.support.shop import START, make_shop, order_lines
+from tests.support.shop import START, attributes, make_shop, order_lines
 from tests.support.training import session
 
 CUT = date(2017, 6, 4)
@@ -52,7 +52,8 @@ class Shop:
 def shop(seed: int) -> Shop:
     lines = order_lines(make_shop(customers=30, items=30, seed=seed).events)
     tables = training_tables(lines, CUT, START, SETTINGS)
-    return Shop(lines, TrainingSet(CUT, **tables), sample_customers(lines, CUT, SETTINGS))
+    training = TrainingSet(CUT, **tables, **attributes(lines))
+    return Shop(lines, training, sample_customers(lines, CUT, SETTINGS))
 
 
 @lru_cache(maxsize=1)
@@ -61,7 +62,9 @@ def honest_worlds(seed: int) -> honesty.Worlds:
 
 
 def worlds(seed: int, **ways: Callable[..., State]) -> honesty.Worlds:
-    return honesty.worlds(shop(seed).lines, shop(seed).customers, CUT, START, SETTINGS, **ways)
+    among = honesty.worlds(shop(seed).lines, shop(seed).customers, CUT, START, SETTINGS, **ways)
+    known = attributes(shop(seed).lines)
+    return among.with_attributes(known["item_attributes"], known["customer_attributes"], SETTINGS.seed)
 
 
 def gates(model: Model, among: honesty.Worlds, stored: Model | None = None) -> dict[str, Gate]:

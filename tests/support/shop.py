@@ -20,6 +20,15 @@ SORT = ["customer_id", "event_time", "order_id", "item_id"]
 START = date(2017, 1, 1)
 
 
+def events_on(rows: list[tuple[str, date, str]]) -> pl.DataFrame:
+    """(customer, business day, item) as contracts.SEQUENCES, an order each."""
+    made = []
+    for index, (customer, day, item) in enumerate(rows):
+        moment = datetime(day.year, day.month, day.day, 15, tzinfo=UTC)
+        made.append((customer, moment, day, f"o{index:04d}", item, f"CAT {item}", 100, False))
+    return pl.DataFrame(made, schema=contracts.SEQUENCES.columns, orient="row").sort(SORT)
+
+
 @dataclass(frozen=True)
 class Shop:
     """All merchandise events of the shop (contracts.SEQUENCES, sorted), also those after any cut."""
@@ -41,12 +50,13 @@ class Shop:
         """`cuts` weekly cuts whose 28-day labels end on or before `cut`."""
         weeks = sorted(cut - timedelta(days=28 + 7 * index) for index in range(cuts))
         examples = pl.concat([self.examples(week) for week in weeks])
-        return TrainingSet(cut, self.before(cut), examples, item_features(self.before(cut), cut))
+        items = item_features(self.before(cut), cut)
+        return TrainingSet(cut, self.before(cut), examples, items, **attributes(self.events))
 
     def history(self, cut: date, events: int = 512) -> History:
         kept = self.before(cut).group_by("customer_id", maintain_order=True).tail(events).sort(SORT)
         features = customer_features(self.before(cut), cut)
-        return History(cut, kept, features, item_features(self.before(cut), cut))
+        return History(cut, kept, features, item_features(self.before(cut), cut), **attributes(self.events))
 
     def examples(self, cut: date) -> pl.DataFrame:
         frame = customer_features(self.before(cut), cut).filter(pl.col("customer_id").is_in(self.active(cut)))
@@ -160,6 +170,27 @@ def item_features(events: pl.DataFrame, cut: date) -> pl.DataFrame:
     )
     columns = [pl.col(name).cast(dtype) for name, dtype in contracts.ITEM_FEATURES.columns.items()]
     return contracts.ITEM_FEATURES.check(frame.select(columns).sort("item_id"))
+
+
+def attributes(events: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """item_attributes of all items, and customer_attributes of three customers in four; some fields are missing."""
+    items = events.group_by("item_id").agg(pl.col("category").first()).sort("item_id").with_row_index("n")
+    none, place = pl.lit(None, pl.String), pl.col("n")
+    goods = items.with_columns(
+        pl.format("DEP {}", place % 3).alias("department"),
+        pl.format("TYPE {}/SORT {}", place % 5, place % 11).alias("item_type"),
+        pl.when(place % 4 > 0).then(pl.format("brand {}", place % 2)).alias("brand"),
+        none.alias("manufacturer_id"), none.alias("package_size"), pl.lit(True).alias("merchandise"),
+    )  # fmt: skip
+    people = events.select(pl.col("customer_id").unique().sort()).with_row_index("n").filter(place % 4 > 0)
+    fields = {name: none for name in contracts.CUSTOMERS.columns if name not in ("customer_id", "age", "income")}
+    told = people.with_columns(
+        age=pl.format("age {}", place % 3), income=pl.when(place % 2 > 0).then(pl.lit("high")), **fields
+    )
+    return {
+        "item_attributes": contracts.ITEMS.check(goods.select(list(contracts.ITEMS.columns))),
+        "customer_attributes": contracts.CUSTOMERS.check(told.select(list(contracts.CUSTOMERS.columns))),
+    }
 
 
 def order_lines(events: pl.DataFrame) -> pl.DataFrame:

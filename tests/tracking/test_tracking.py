@@ -22,6 +22,7 @@ from mktgen.model_run import Input, Logged, ModelRun
 from mktgen.models import model_class
 from mktgen.models.serving import request
 from mktgen.settings import ModelSettings
+from mktgen.steps import tracked
 from mktgen.tracking import REGISTERED, Tracking, TrackingRefused, TrackingUnavailable
 from tests.support.shop import make_shop
 from tests.support.training import session
@@ -330,3 +331,49 @@ def test_errors_say_whether_to_try_again(connection: Tracking, monkeypatch: pyte
         connection._client.get_run("no such run")
     with pytest.raises(MlflowException):
         connection._client.get_run("no such run")
+
+
+def test_a_network_s_training_is_seen_in_curves_and_speeds(
+    client: mlflow.MlflowClient, mlflow_uri: str, tmp_path: Path
+) -> None:
+    """A Transformer that is really trained: losses, gradient norm, throughput, share of the matrix rate, and that rate."""
+    shop, model = make_shop(customers=40, items=50), model_class("transformer")()
+    recipe = {"width": 16, "epochs": 2, "batch_customers": 4, "events": 32, "memory_events": 32}
+    report = model.fit(
+        shop.training_set(CUT), ModelSettings.model_validate({"threads": 1, "transformer": recipe}), session()
+    )
+    model.save(tmp_path)
+    entry = ModelEntry(
+        kind="transformer", directory="transformer", metrics={}, parameters=report.parameters, curves=report.curves
+    )
+    run = ModelRun(
+        entry=tracked.with_speeds(entry, {"seconds": [3.5], **report.speeds}),
+        tasks=frozenset(model.tasks),
+        description="",
+        directory=tmp_path,
+        artefact_run="curves",
+        training_partition=DAY,
+        evaluation_from=CUT,
+        evaluation_to=CUT,
+        inputs=[],
+        packages=model.packages,
+    )
+    logged = tracking.connect(mlflow_uri, "mktgen-curves").log_model_run(run)
+    found = client.get_run(logged.run_id).data
+    losses, speeds = ("loss_ranking", "loss_purchase", "loss_spend"), ("events_per_second", "share_of_matrix_rate")
+    shown = {
+        name: [point.value for point in client.get_metric_history(logged.run_id, f"curve.{name}")]
+        for name in (*losses, "gradient_norm", *speeds, "matrix_rate_gflops")
+    }
+    assert {len(values) for values in shown.values()} == {20}  # ten points an epoch
+    assert sum(shown["loss_ranking"][-5:]) < sum(shown["loss_ranking"][:5])
+    assert all(value > 0 for values in shown.values() for value in values)
+    for name in speeds:
+        assert found.metrics[f"training.{name}"] == pytest.approx(sum(shown[name]) / 20)
+    assert found.metrics["training.matrix_rate_gflops"] > 0
+    assert found.metrics["training.seconds"] == 3.5
+    assert found.params["device"] == str(report.parameters["device"])
+    assert [item.path for item in client.list_artifacts(logged.run_id, "plots")] == ["plots/training_curves.png"]
+    client.delete_run(logged.run_id)
+    for task, number in logged.versions.items():
+        client.delete_model_version(REGISTERED[task], number)
