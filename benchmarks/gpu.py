@@ -104,8 +104,8 @@ class Batch:
         )
 
     def to(self, device: torch.device) -> Batch:
-        moved = (each.to(device) for each in (self.item, self.target, self.excluded, self.packing))
-        return Batch(*moved, self.context)
+        item, target = self.item.to(device), self.target.to(device)
+        return Batch(item, target, self.excluded.to(device), self.packing.to(device), self.context)
 
 
 class Task(nn.Module):
@@ -121,7 +121,8 @@ class Task(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         state = self.backbone(self.table(batch.item), batch.packing)
         own = (state * self.table(batch.target)).sum(1).float() + self.bias[batch.target]
-        return (catalogue_logsumexp(state, self.table.weight, self.bias, batch.excluded) - own).mean()
+        loss: Tensor = (catalogue_logsumexp(state, self.table.weight, self.bias, batch.excluded) - own).mean()
+        return loss
 
     def compile_blocks(self) -> None:
         for block in self.backbone.blocks:
@@ -163,7 +164,7 @@ def correctness(device: torch.device, dtype: torch.dtype, compiled: bool, determ
         if compiled:
             task.compile_blocks()
         loss = loss_of(task, Batch.of(400, 20.0, 500, 2).to(device), dtype)
-        loss.backward()
+        torch.autograd.backward(loss)
         found = {name: weight.grad.cpu() for name, weight in task.named_parameters() if weight.grad is not None}
         return found | {"loss": loss.detach().cpu()}
 
@@ -200,7 +201,7 @@ def speed(device: torch.device, scale: Scale, width: int, compiled: bool, determ
             rows, work = 0, 0.0
             for batch in made_ahead(lambda step: batches[step % len(batches)].to(device), range(count), 2):
                 optimiser.zero_grad()
-                loss_of(task, batch, torch.bfloat16).backward()
+                torch.autograd.backward(loss_of(task, batch, torch.bfloat16))
                 optimiser.step(1.0, 1.0)
                 rows += batch.item.numel()
                 work += batch.item.numel() * (size.flops_per_row(batch.context) + 6.0 * scale.items * width)
@@ -238,7 +239,7 @@ def train(device: torch.device, path: Path, killed_at: int | None, deterministic
         for step in range(first, STEPS):
             optimiser.zero_grad()
             batch = Batch.of(400, 20.0, 500, step).to(device)
-            loss_of(task, batch, torch.bfloat16 if device.type == "cuda" else torch.float32).backward()
+            torch.autograd.backward(loss_of(task, batch, torch.bfloat16 if device.type == "cuda" else torch.float32))
             if step == killed_at:
                 os.kill(os.getpid(), signal.SIGKILL)
             optimiser.step(1.0, 1.0)
