@@ -15,7 +15,6 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.attention import varlen
 
 from mktgen.models._packing import Packing, Rectangle
 
@@ -84,8 +83,11 @@ def attend(qk: Tensor, v: Tensor, packing: Packing) -> Tensor:
     float32 (on CPUs the bfloat16 kernel took twice the time).
     """
     if v.is_cuda and v.dtype in (torch.bfloat16, torch.float16):
+        # It brings PyTorch's compiler along, which takes as long to import as all the rest of PyTorch.
+        from torch.nn.attention.varlen import varlen_attn
+
         first, (q, k) = packing.first.int(), qk.to(v.dtype).unbind(1)
-        found = varlen.varlen_attn(q, k, v, first, first, packing.longest, packing.longest, window_size=(-1, 0))
+        found = varlen_attn(q, k, v, first, first, packing.longest, packing.longest, window_size=(-1, 0))
         assert isinstance(found, Tensor)
         return found
     x = torch.cat([qk, v[:, None].float()], dim=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Self
 
 import numpy as np
@@ -22,18 +23,21 @@ class Rectangle:
     sequences: int
     longest: int
 
+    def to(self, device: torch.device) -> Rectangle:
+        return Rectangle(self.rows, self.slots.to(device), self.sequences, self.longest)
+
 
 @dataclass(frozen=True)
 class Packing:
     """Sequence i owns rows first[i]:first[i + 1] of arrays of N rows, longest sequences first.
 
-    position: [N] within its sequence. rectangles: the same rows in the same order.
+    position: [N] within its sequence. layout: the same rows in the same order as rectangles, in this machine's memory.
     """
 
     first: Tensor
     position: Tensor
     longest: int
-    rectangles: tuple[Rectangle, ...]
+    layout: tuple[Rectangle, ...]
 
     @classmethod
     def of(cls, lengths: NDArray[np.int64]) -> Self:
@@ -55,11 +59,15 @@ class Packing:
         """[sequences] row of each sequence's last event."""
         return self.first[1:] - 1
 
+    @cached_property
+    def rectangles(self) -> tuple[Rectangle, ...]:
+        """`layout` where the packing is; kernels for packed sequences never ask, and nothing is copied for them."""
+        return tuple(each.to(self.first.device) for each in self.layout)
+
     def to(self, device: torch.device) -> Self:
         if device.type == "cpu":
             return self
-        moved = tuple(Rectangle(r.rows, r.slots.to(device), r.sequences, r.longest) for r in self.rectangles)
-        return type(self)(self.first.to(device), self.position.to(device), self.longest, moved)
+        return type(self)(self.first.to(device), self.position.to(device), self.longest, self.layout)
 
 
 def _within(lengths: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -15,20 +15,31 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 _CHUNK: Final = 2**21  # logits held at once: 8 MB in float32, which stay in a processor's cache
+_CUDA_CHUNK: Final = 2**27  # there: 512 MB, products large enough to fill a GPU
+_ALIGNED: Final = 8  # numbers in 16 bytes of half precision; cuBLAS is at its fastest where rows start at a multiple
 _KEPT: Final = 2**25  # exponentials that may be kept for backward: 64 MB in bfloat16, 128 in float32
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """(row, item) pairs sorted by row; both [P]."""
+    """(row, item) pairs sorted by row; both [P]. host: `row` in this machine's memory, where it was there before.
+
+    Where a chunk's pairs begin is looked up in `host`: on a GPU the answer would have to be waited for.
+    """
 
     row: Tensor
     item: Tensor
+    host: Tensor | None = None
 
     def to(self, device: torch.device) -> Pairs:
-        return Pairs(self.row.to(device), self.item.to(device))
+        return Pairs(self.row.to(device), self.item.to(device), self.on_host)
+
+    @property
+    def on_host(self) -> Tensor:
+        return self.row.cpu() if self.host is None else self.host
 
 
 def catalogue_logsumexp(queries: Tensor, table: Tensor, bias: Tensor, excluded: Pairs | None = None) -> Tensor:
@@ -39,16 +50,17 @@ def catalogue_logsumexp(queries: Tensor, table: Tensor, bias: Tensor, excluded: 
     kind = queries.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else queries.dtype
     pairs = (None, None) if excluded is None else (excluded.row, excluded.item)
-    result: Tensor = _LogSumExp.apply(queries, table, bias, *pairs, dtype)  # type: ignore[no-untyped-call]
+    step = max(1, (_CUDA_CHUNK if kind == "cuda" else _CHUNK) // max(table.shape[0], 1))
+    chunks = _chunks(queries.shape[0], step, excluded)
+    result: Tensor = _LogSumExp.apply(queries, table, bias, *pairs, chunks, dtype)  # type: ignore[no-untyped-call]
     return result
 
 
-def _chunks(rows: int, items: int, excluded: Tensor | None) -> list[tuple[slice, slice]]:
+def _chunks(rows: int, step: int, excluded: Pairs | None) -> list[tuple[slice, slice]]:
     """Rows of each chunk, and its part of the excluded pairs."""
-    step = max(1, _CHUNK // max(items, 1))
     starts = list(range(0, rows, step))
     edges = torch.tensor([*starts, rows])
-    at = [0] * edges.numel() if excluded is None else torch.searchsorted(excluded, edges.to(excluded.device)).tolist()
+    at = [0] * edges.numel() if excluded is None else torch.searchsorted(excluded.on_host, edges).tolist()
     return [(slice(first, min(first + step, rows)), slice(at[i], at[i + 1])) for i, first in enumerate(starts)]
 
 
@@ -72,21 +84,21 @@ class _LogSumExp(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, queries: Tensor, table: Tensor, bias: Tensor, row: Tensor | None, item: Tensor | None,
-        dtype: torch.dtype,
+        chunks: list[tuple[slice, slice]], dtype: torch.dtype,
     ) -> Tensor:  # fmt: skip
         catalogue = _catalogue(table, bias, row, item, dtype)
         result = queries.new_empty(queries.shape[0], dtype=torch.float32)
         tops = torch.empty_like(result)
         keep = any(ctx.needs_input_grad) and queries.shape[0] * table.shape[0] <= _KEPT
         kept: list[Tensor] = []
-        for rows, own in _chunks(queries.shape[0], table.shape[0], row):
+        for rows, own in chunks:
             logits = catalogue.logits(queries[rows].to(dtype), rows, own)
             top = logits.amax(1).clamp_(min=torch.finfo(torch.float32).min)
             shares = logits.sub_(top[:, None]).exp_()
             tops[rows], result[rows] = top, shares.sum(1).log_().add_(top)
             if keep:
                 kept.append(shares.to(dtype))
-        ctx.dtype, ctx.kept = dtype, len(kept)
+        ctx.dtype, ctx.chunks, ctx.kept = dtype, chunks, len(kept)
         ctx.save_for_backward(queries, table, bias, row, item, result, tops, *kept)
         return result
 
@@ -98,16 +110,19 @@ class _LogSumExp(torch.autograd.Function):
         by_query, by_item, by_bias = torch.empty_like(queries), torch.zeros_like(table), torch.zeros_like(bias)
         # A row's softmax is its exponentials times this; of an empty row every exponential is 0, and so is its softmax.
         scale = (upstream * (tops - found.clamp(min=torch.finfo(torch.float32).min)).exp_())[:, None]
-        for number, (rows, own) in enumerate(_chunks(queries.shape[0], table.shape[0], row)):
+        for number, (rows, own) in enumerate(ctx.chunks):
             part, share = queries[rows].to(ctx.dtype), scale[rows]
             again = None if ctx.kept else catalogue.logits(part, rows, own).sub_(tops[rows, None]).exp_()
             shares = kept[number] if again is None else again.to(ctx.dtype)
             by_query[rows] = ((shares @ catalogue.table) * share).to(queries.dtype)
             # One more column for the bias: a product of its own would read all shares once more.
-            product = shares.T @ torch.cat([queries[rows] * share, share], dim=1).to(ctx.dtype)
-            by_item += product[:, :-1]
-            by_bias += product[:, -1]
-        return by_query, by_item, by_bias, None, None, None
+            asked = torch.cat([queries[rows] * share, share], dim=1).to(ctx.dtype)
+            if asked.is_cuda:
+                asked = functional.pad(asked, (0, -asked.shape[1] % _ALIGNED))
+            product, width = shares.T @ asked, queries.shape[1]
+            by_item += product[:, :width]
+            by_bias += product[:, width]
+        return by_query, by_item, by_bias, None, None, None, None
 
 
 def _catalogue(table: Tensor, bias: Tensor, row: Tensor | None, item: Tensor | None, dtype: torch.dtype) -> _Catalogue:

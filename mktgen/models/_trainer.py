@@ -8,8 +8,7 @@ steps are taken however they are split.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -19,11 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from mktgen.models._ahead import made_ahead
 from mktgen.models._checkpoint import Envelope, Progress, copy_of, fill, pack, read_progress, restore
 from mktgen.models._events import Ints
 from mktgen.models._optimiser import Optimiser
 from mktgen.models._processes import Processes, matrix_rate
 from mktgen.models._sharding import local, sharded, whole
+from mktgen.models._tally import Tally
 from mktgen.models.base import Checkpoints, Session
 
 _WARM_UP: Final = 0.05  # share of the steps in which the learning rate rises
@@ -89,6 +90,14 @@ class Plan:
     sharding: Literal["replicated", "sharded"] = "replicated"
 
 
+@dataclass(frozen=True)
+class _Step:
+    """The micro-batches of a step, on the device. facts: [parts + 2], float64: counts of the parts, events and work."""
+
+    batches: list[Any]
+    facts: Tensor
+
+
 class Trainer(Generic[LessonT]):
     """One training of one network. judge: higher is better, asked after each epoch of the weights that would be kept.
 
@@ -109,6 +118,10 @@ class Trainer(Generic[LessonT]):
         self.average = copy_of(self.trained) if plan.average else None
         self.best: dict[str, Tensor] = {}
         self.progress = self._resume()
+        self.names = sorted(plan.parts)
+        self.weights = torch.tensor([plan.parts[n] for n in self.names], dtype=torch.float64, device=group.device)
+        summed = [f"{kind}.{name}" for kind in ("loss", "count") for name in self.names]
+        self.tally = Tally([*summed, "events", "work", "norm"], group.device, self.progress.sums)
         self.rate = matrix_rate(group.device, plan.precision)
         # DDP's own order of buckets is fixed after the first step, so sums over processes are the same every time.
         replicas = group.size > 1 and not self.spread
@@ -149,35 +162,38 @@ class Trainer(Generic[LessonT]):
         progress, order = self.progress, self.course.order(self.progress.epoch)
         spoken = perf_counter()
         started = spoken - progress.seconds
-        for lessons in self._lessons(order):
-            self._step(lessons)
+        first = progress.epoch * self.steps_per_epoch
+        remaining = range(progress.step, len(order))
+        for ready in made_ahead(lambda step: self._ready(order[step], first + step), remaining, _AHEAD):
+            self._step(ready)
             progress.step += 1
+            speaks = perf_counter() - spoken > _SPEAK_EVERY or progress.step == len(order)
+            closes = progress.step * _PARTS // len(order) > (progress.step - 1) * _PARTS // len(order)
+            saves = progress.step % self.plan.checkpoint_every == 0 and progress.step < len(order)
+            if speaks or closes or saves:
+                # A GPU may be steps behind: here it is waited for, and so before the time is taken.
+                progress.sums = self.tally.read()
             progress.seconds = perf_counter() - started
-            if perf_counter() - spoken > _SPEAK_EVERY or progress.step == len(order):
+            if speaks:
                 self._report(len(order))
                 spoken = perf_counter()
-            if progress.step * _PARTS // len(order) > (progress.step - 1) * _PARTS // len(order):
+            if closes:
                 self._close_part()
                 started = perf_counter()
-            if progress.step % self.plan.checkpoint_every == 0 and progress.step < len(order):
+            if saves:
                 self._save()
         progress.epoch, progress.step = progress.epoch + 1, 0
         if self.judge is not None:
             self._judge(self.judge)
         self._save()
 
-    def _lessons(self, order: list[Ints]) -> Iterator[list[LessonT]]:
-        """The micro-batches of each remaining step, made ahead by another thread."""
-        number = self.progress.epoch * self.steps_per_epoch
-        steps = range(self.progress.step, len(order))
-        with ThreadPoolExecutor(1) as maker:
-            waiting: list[Future[list[LessonT]]] = []
-            for step in steps:
-                waiting.append(maker.submit(self._micro, order[step], number + step))
-                if len(waiting) > _AHEAD:
-                    yield waiting.pop(0).result()
-            for future in waiting:
-                yield future.result()
+    def _ready(self, chosen: Ints, number: int) -> _Step:
+        """Made ahead by another thread, copies to the device included: each would wait for all that the device has to do."""
+        lessons, device = self._micro(chosen, number), self.group.device
+        counts = [sum(lesson.counts[name] for lesson in lessons) for name in self.names]
+        batches = [lesson.to(device) for lesson in lessons]
+        events, work = sum(lesson.events for lesson in lessons), sum(self.learner.flops(batch) for batch in batches)
+        return _Step(batches, torch.tensor([*counts, events, work], dtype=torch.float64, device=device))
 
     def _micro(self, chosen: Ints, number: int) -> list[LessonT]:
         mine = chosen[self.group.rank :: self.group.size]
@@ -187,37 +203,28 @@ class Trainer(Generic[LessonT]):
         draw = (self.session.seed, number, self.group.rank)
         return [self.course.lesson(mine[i::pieces], (*draw, i)) for i in range(pieces)]
 
-    def _step(self, lessons: list[LessonT]) -> None:
+    def _step(self, ready: _Step) -> None:
         progress, plan, device = self.progress, self.plan, self.group.device
         number = progress.epoch * self.steps_per_epoch + progress.step
         torch.manual_seed(self.session.seed * 1_000_003 + number * 1_009 + self.group.rank)
-        names = sorted(plan.parts)
-        own = [sum(lesson.counts[name] for lesson in lessons) for name in names]
-        counts = self.group.total(torch.tensor(own, dtype=torch.float64, device=device)).tolist()
+        facts = self.group.total(ready.facts)
+        counts, rest = facts[: len(self.names)], facts[len(self.names) :]
+        # DDP and FSDP average over processes; each loss is a mean over what all of them hold.
+        shares = (self.weights / counts.clamp(min=1.0)).unbind()
         self.optimiser.zero_grad()
-        sums = torch.zeros(len(names), dtype=torch.float64, device=device)
-        work = 0.0
-        for at, lesson in enumerate(lessons):
-            batch = lesson.to(device)
-            with self._together(last=at + 1 == len(lessons)):
+        sums = torch.zeros_like(counts)
+        for at, batch in enumerate(ready.batches):
+            with self._together(last=at + 1 == len(ready.batches)):
                 with torch.autocast(device.type, plan.precision, enabled=plan.precision != torch.float32):
-                    losses = self.module(batch)
-                # DDP and FSDP average over processes; each loss is a mean over what all of them hold.
-                shares = [plan.parts[name] / max(count, 1.0) for name, count in zip(names, counts, strict=True)]
-                total = sum(share * losses[name] for share, name in zip(shares, names, strict=True))
+                    found = self.module(batch)
+                losses = [found[name] for name in self.names]
+                total = sum(share.to(loss.dtype) * loss for share, loss in zip(shares, losses, strict=True))
                 (self.group.size * total).backward()
-            sums += torch.stack([losses[name].detach().double() for name in names])
-            work += self.learner.flops(batch)
+            sums += torch.stack([loss.detach().double() for loss in losses])
         norm = self.optimiser.step(schedule(number, plan.epochs * self.steps_per_epoch), _CLIP)
         if self.average is not None:
             _follow(self.average, self.trained, min(plan.average, (number + 1) / (number + 10)))
-        facts = [*sums.tolist(), float(sum(lesson.events for lesson in lessons)), work]
-        facts = self.group.total(torch.tensor(facts, dtype=torch.float64, device=device)).tolist()
-        values = {f"loss.{name}": value for name, value in zip(names, facts, strict=False)}
-        values |= {f"count.{name}": count for name, count in zip(names, counts, strict=True)}
-        values |= {"events": facts[-2], "work": facts[-1], "norm": norm, "steps": 1.0}
-        for name, value in values.items():
-            progress.sums[name] = progress.sums.get(name, 0.0) + value
+        self.tally.add(self.group.total(sums), counts, rest, norm)
 
     def _together(self, last: bool) -> AbstractContextManager[None]:
         """Gradients are summed over processes once a step: with its last micro-batch."""
@@ -249,7 +256,7 @@ class Trainer(Generic[LessonT]):
     def _close_part(self) -> None:
         """A point of each curve: means since the one before."""
         progress, sums = self.progress, self.progress.sums
-        for name in sorted(self.plan.parts):
+        for name in self.names:
             mean = sums[f"loss.{name}"] / max(sums[f"count.{name}"], 1.0)
             progress.curves.setdefault(f"loss_{name}", []).append(mean)
         progress.curves.setdefault("gradient_norm", []).append(sums["norm"] / sums["steps"])
@@ -260,6 +267,7 @@ class Trainer(Generic[LessonT]):
         # What that is a share of: without it, two machines' shares can't be compared.
         progress.speeds.setdefault("matrix_rate_gflops", []).append(self.rate * self.group.size / 1e9)
         progress.sums, progress.seconds = {}, 0.0
+        self.tally.clear()
 
     def _save(self) -> None:
         # Spread weights are gathered by all processes, whole ones packed by the one that saves them.
@@ -274,9 +282,7 @@ class Trainer(Generic[LessonT]):
             return
         done, all_steps = progress.epoch * steps + progress.step, self.plan.epochs * steps
         bar = "#" * (_BAR * done // all_steps)
-        losses = " ".join(
-            f"{name} {sums[f'loss.{name}'] / max(sums[f'count.{name}'], 1.0):.4f}" for name in sorted(self.plan.parts)
-        )
+        losses = " ".join(f"{name} {sums[f'loss.{name}'] / max(sums[f'count.{name}'], 1.0):.4f}" for name in self.names)
         self._say(
             f"[{bar:-<{_BAR}}] epoch {progress.epoch + 1}/{self.plan.epochs} step {progress.step}/{steps} {losses} "
             f"{sums['events'] / max(progress.seconds, 1e-9):,.0f} events/s, "

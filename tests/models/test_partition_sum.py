@@ -49,6 +49,19 @@ def test_value_and_gradients_are_those_of_logsumexp(monkeypatch: pytest.MonkeyPa
         assert not mine.grad[5].isnan().any()
 
 
+def test_bounds_of_chunks_are_looked_up_in_the_host_copy() -> None:
+    *inputs, excluded, _ = problem()
+    moved = Pairs(excluded.row, excluded.item, excluded.row[:0])  # as if the device's rows couldn't be read
+    assert _softmax._chunks(ROWS, 5, moved)[-1] == (slice(35, ROWS), slice(0, 0))
+    bounds = [own for _, own in _softmax._chunks(ROWS, 5, excluded.to(torch.device("cpu")))]
+    assert bounds[0].start == 0
+    assert bounds[-1].stop == excluded.row.numel()
+    for (rows, own), following in zip(_softmax._chunks(ROWS, 5, excluded), [*bounds[1:], None], strict=True):
+        assert ((excluded.row[own] >= rows.start) & (excluded.row[own] < rows.stop)).all()
+        assert following is None or following.start == own.stop
+    assert catalogue_logsumexp(*inputs, excluded).isfinite().sum() == ROWS - 1
+
+
 def test_kept_exponentials_change_nothing_but_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
     *inputs, excluded, upstream = problem()
     grads = []
