@@ -75,7 +75,7 @@ class LstmSettings(TransformerSettings):
 
     events: int = Field(96, ge=16, description="events of a customer that the model sees")
     epochs: int = Field(1, ge=1)
-    batch_customers: int = Field(12, ge=1)
+    batch_customers: int = Field(32, ge=1)
 
 
 class BoostingSettings(Section):
