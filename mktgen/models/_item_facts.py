@@ -52,7 +52,11 @@ def plans(promotions: pl.DataFrame, ids: pl.Series, moments: Ints) -> Floats:
     """
     table = np.zeros((moments.size, ids.len(), PLAN_FACTS), dtype=np.float32)
     places = pl.DataFrame({"item_id": ids, "_place": np.arange(ids.len(), dtype=np.int64)})
-    found = promotions.join(places, on="item_id", how="inner").sort("_place", "week_start")
+    if not moments.size:
+        return table
+    week = pl.col("week_start").to_physical()
+    near = promotions.filter(week > int(moments.min()) - RECENT_DAYS - 7, week < int(moments.max()) + TARGET_DAYS)
+    found = near.join(places, on="item_id", how="inner").sort("_place", "week_start")
     place, share = found["_place"].to_numpy(), found.select(PLAN).to_numpy().astype(np.float32)
     start, known = (found[name].to_physical().to_numpy().astype(np.int64) for name in ("week_start", "known_on"))
     for row, moment in enumerate(moments):
