@@ -9,16 +9,15 @@ difference to the counted row on the same draws. Each seed of a model is a row. 
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import asdict
 from functools import cache
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 
+from benchmarks.complete_journey import command
 from benchmarks.complete_journey.categories_task import (
     CategoryWeek,
     categories_before,
@@ -90,14 +89,7 @@ def show(row: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cache", type=Path, required=True, help="folder for the canonical tables (160 MB)")
-    parser.add_argument("--model", nargs="*", default=[], help="kinds of mktgen.models with a category head")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--retrain", choices=("each-cut", "once"), default="once")
-    parser.add_argument("--settings", nargs="*", default=[], help="overlays of the settings, for the models")
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+    arguments = command.arguments(__doc__, "once", "kinds of mktgen.models with a category head").parse_args()
     settings = config.settings(tuple(arguments.settings))
     tables = canonical(arguments.cache, settings)
     names = categories_before(tables, CUTS[0])

@@ -11,7 +11,6 @@ mailings as the baselines. `--out`: calibration plots, one png per task.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -22,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from benchmarks.complete_journey import tabular
+from benchmarks.complete_journey import command, tabular
 from benchmarks.complete_journey.calibration import draw
 from benchmarks.complete_journey.customers_task import CAMPAIGN_SPLIT, Examples, examples, redemption
 from benchmarks.complete_journey.data import NOTICE, Tables, canonical
@@ -228,14 +227,8 @@ def show(task: Task, rows: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cache", type=Path, required=True, help="folder for the canonical tables")
+    parser = command.arguments(__doc__, "once")
     parser.add_argument("--out", type=Path, help="folder for the calibration plots")
-    parser.add_argument("--model", nargs="*", default=[], help="kinds of mktgen.models")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--retrain", choices=("each-cut", "once"), default="once")
-    parser.add_argument("--settings", nargs="*", default=[], help="overlays of the settings, for the models")
-    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     settings = config.settings(tuple(arguments.settings))
     tables = canonical(arguments.cache, settings)

@@ -12,17 +12,16 @@ all, in training and scoring.
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from dataclasses import asdict, replace
 from functools import cache
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import numpy as np
 import polars as pl
 
+from benchmarks.complete_journey import command
 from benchmarks.complete_journey.counters import COUNTERS
 from benchmarks.complete_journey.data import NOTICE, Tables, canonical
 from benchmarks.complete_journey.intervals import Floats, Households
@@ -125,14 +124,8 @@ def show(figures: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cache", type=Path, required=True, help="folder for the canonical tables (160 MB)")
-    parser.add_argument("--model", nargs="*", default=[], help="kinds of mktgen.models")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--retrain", choices=("each-cut", "once"), default="each-cut")
+    parser = command.arguments(__doc__, "each-cut")
     parser.add_argument("--plan", nargs="+", choices=("with", "without"), default=["with", "without"])
-    parser.add_argument("--settings", nargs="*", default=[], help="overlays of the settings, for the models")
-    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     settings = config.settings(tuple(arguments.settings))
     tables = canonical(arguments.cache, settings)

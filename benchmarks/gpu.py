@@ -60,6 +60,7 @@ LITTLE: Final = replace(Size.of(64, 0.0), layers=2)  # for correctness and resum
 STEPS: Final = 8  # of the training that is killed and resumed
 LIMIT: Final = 900.0  # seconds that a part may take
 KILLED_AT: Final = 5  # a checkpoint is written every 2 steps: the last one is not of this step
+_WEIGHTS, _MOMENTS = "weights/", "moments/"  # where a checkpoint keeps what
 
 
 @dataclass(frozen=True)
@@ -232,10 +233,9 @@ def train(device: torch.device, path: Path, killed_at: int | None, deterministic
         task = Task(LITTLE, 500).to(device)
         optimiser, first = Optimiser(task, 1e-3, 0.01), 0
         if path.exists():
-            state = torch.load(path, map_location=device)
-            task.load_state_dict(state["weights"])
-            optimiser.load(state["optimiser"])
-            first = state["step"]
+            weights, moments, first = read_checkpoint(path)
+            task.load_state_dict(weights)
+            optimiser.load(moments)
         for step in range(first, STEPS):
             optimiser.zero_grad()
             batch = Batch.of(400, 20.0, 500, step).to(device)
@@ -244,14 +244,33 @@ def train(device: torch.device, path: Path, killed_at: int | None, deterministic
                 os.kill(os.getpid(), signal.SIGKILL)
             optimiser.step(1.0, 1.0)
             if (step + 1) % 2 == 0:
-                new = path.with_suffix(".new")
-                torch.save({"weights": task.state_dict(), "optimiser": optimiser.state(), "step": step + 1}, new)
-                new.replace(path)
+                write_checkpoint(path, task.state_dict(), optimiser.state(), step + 1)
     return {"first": first}
 
 
+def write_checkpoint(path: Path, weights: dict[str, Tensor], moments: dict[str, Tensor], step: int) -> None:
+    """Arrays of numbers and nothing else, put in place at once."""
+    parts = {f"{_WEIGHTS}{name}": value for name, value in weights.items()}
+    parts |= {f"{_MOMENTS}{name}": value for name, value in moments.items()}
+    arrays: dict[str, Any] = {name: value.detach().cpu().numpy() for name, value in parts.items()}
+    new = path.with_suffix(".new")
+    with new.open("wb") as file:
+        np.savez(file, step=np.array(step), **arrays)
+    new.replace(path)
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], int]:
+    """Weights, moments, and the steps that were taken."""
+    with np.load(path, allow_pickle=False) as stored:
+        weights, moments = (
+            {n.removeprefix(part): torch.from_numpy(stored[n]) for n in stored.files if n.startswith(part)}
+            for part in (_WEIGHTS, _MOMENTS)
+        )
+        return weights, moments, int(stored["step"])
+
+
 def compared(calm: Path, killed: Path) -> dict[str, Any]:
-    one, other = (torch.load(path, map_location=CPU)["weights"] for path in (calm, killed))
+    one, other = (read_checkpoint(path)[0] for path in (calm, killed))
     same = all(torch.equal(one[name], other[name]) for name in one)
     return {"bit_for_bit": same, "largest_relative_difference": max(relative(other[n], one[n]) for n in one)}
 
@@ -298,7 +317,7 @@ def resume(device: torch.device, deterministic: bool) -> dict[str, Any]:
     Bit for bit if deterministic; else the largest difference is reported, and nothing is promised.
     """
     with tempfile.TemporaryDirectory() as folder:
-        calm, killed = Path(folder) / "calm.pt", Path(folder) / "killed.pt"
+        calm, killed = Path(folder) / "calm.npz", Path(folder) / "killed.npz"
         whole = alone(train, device, calm, None, deterministic)
         if "failed" in whole:
             return whole

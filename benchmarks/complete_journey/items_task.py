@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -85,7 +85,7 @@ def training_at(tables: Tables, cut: date, settings: Settings) -> TrainingSet:
     return TrainingSet(cut, features.history_events(lines), examples, items, **known_before(tables, cut))
 
 
-def known_before(tables: Tables, cut: date) -> dict[str, pl.DataFrame]:
+def known_before(tables: Tables, cut: date) -> dict[str, Any]:
     """The source's catalogue and demographics, which have no dates, and the promotion plans that had come in."""
     plans = tables.table("item_promotions").filter(pl.col("known_on") < cut)
     return {

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Final, Self
@@ -23,6 +23,7 @@ from torch import Tensor
 from mktgen import contracts
 from mktgen.errors import CorruptArtefact
 from mktgen.models._events import EventLog, Ints
+from mktgen.models._movable import Movable
 from mktgen.models._vocabulary import Vocabulary
 from mktgen.models.base import History, TrainingSet
 
@@ -67,7 +68,7 @@ def _long(frame: pl.DataFrame, fields: tuple[str, ...]) -> pl.DataFrame:
 
 
 @dataclass(frozen=True)
-class Facts:
+class Facts(Movable):
     """Some items as tensors. value: [items, fields] tokens. text: [items] place among these items' texts, 0 = none.
 
     Text t is the buckets bucket[first[t]:first[t + 1]]; the last one ends with them.
@@ -77,9 +78,6 @@ class Facts:
     text: Tensor
     bucket: Tensor
     first: Tensor
-
-    def to(self, device: torch.device) -> Self:
-        return type(self)(*(getattr(self, f.name).to(device) for f in fields(self)))
 
 
 @dataclass(frozen=True)

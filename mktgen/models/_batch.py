@@ -14,6 +14,7 @@ from mktgen.models._copying import candidates
 from mktgen.models._events import BEGIN_GAP, WEEKDAYS, EventLog, Floats, Ints
 from mktgen.models._heads import ExtraBatch, Extras
 from mktgen.models._item_facts import PLAN_FACTS, CutFacts, scaled
+from mktgen.models._movable import Movable
 from mktgen.models._packing import Packing
 from mktgen.models._sampling import CatalogueSampler
 from mktgen.models._softmax import Pairs
@@ -21,7 +22,7 @@ from mktgen.models._states import ACTIVE_DAYS, States, Windows
 
 
 @dataclass(frozen=True)
-class Columns:
+class Columns(Movable):
     """The items that states are scored against: the whole vocabulary, or a sample of it and the batch's hits.
 
     token, category: [K]. popularity: [M, K] scaled log lines of the 28 days before each cut. plan: [M, K, PLAN_FACTS], see
@@ -35,9 +36,6 @@ class Columns:
     plan: Tensor
     log_weight: Tensor
     facts: Facts
-
-    def to(self, device: torch.device) -> Self:
-        return type(self)(*(getattr(self, f.name).to(device) for f in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -98,8 +96,7 @@ class Batch:
             return self
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         moved: dict[str, Any] = {
-            n: v.to(device) if isinstance(v, Tensor | Packing | Columns | Pairs | ExtraBatch | Facts) else v
-            for n, v in values.items()
+            n: v.to(device) if isinstance(v, Tensor | Movable | Packing | Pairs) else v for n, v in values.items()
         }
         return type(self)(**moved)
 

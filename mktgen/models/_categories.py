@@ -7,8 +7,8 @@ for is the chance of each, also in a week without any basket, and cross-entropy 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Final, Self
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mktgen.models._events import EventLog, Ints
+from mktgen.models._movable import Movable
 from mktgen.models._states import States
 
 Doubles = NDArray[np.float64]
@@ -30,16 +31,13 @@ _START_BIAS: Final = -2.4
 
 
 @dataclass(frozen=True)
-class CategoryWeek:
+class CategoryWeek(Movable):
     """L of a batch's states, C categories. state: [L] place among the batch's states. counts: [L, C, half-lives] log of the
     customer's own decayed lines. bought: [L, C] 1 where the 7 days from the cut on hold the category."""
 
     state: Tensor
     counts: Tensor
     bought: Tensor
-
-    def to(self, device: torch.device) -> Self:
-        return type(self)(*(getattr(self, f.name).to(device) for f in fields(self)))
 
 
 def category_week(log: EventLog, states: States, state: Ints, place: Ints, sizes: tuple[int, int]) -> CategoryWeek:

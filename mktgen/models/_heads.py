@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 import numpy as np
-import torch
 
 from mktgen.models._categories import CategoryWeek, category_week
 from mktgen.models._events import EventLog, Ints
+from mktgen.models._movable import Movable
 from mktgen.models._redemption import Mailed, MailedBatch
 from mktgen.models._states import States
 
@@ -39,13 +39,10 @@ class Extras:
 
 
 @dataclass(frozen=True)
-class ExtraBatch:
+class ExtraBatch(Movable):
     week: CategoryWeek
     mailed: MailedBatch
 
     @property
     def counts(self) -> Mapping[str, float]:
         return {"category": float(self.week.state.numel()), "redemption": float(self.mailed.state.numel())}
-
-    def to(self, device: torch.device) -> Self:
-        return type(self)(self.week.to(device), self.mailed.to(device))

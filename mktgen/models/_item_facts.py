@@ -27,9 +27,6 @@ class CutFacts:
     lines: Floats
     plan: Floats
 
-    def of(self, places: Ints) -> CutFacts:
-        return CutFacts(self.lines[:, places], self.plan[:, places])
-
 
 def recent_lines(log: EventLog, moments: Ints) -> Floats:
     """[moments, codes]: lines of each item in the RECENT_DAYS days before each moment."""
@@ -51,9 +48,9 @@ def plans(promotions: pl.DataFrame, ids: pl.Series, moments: Ints) -> Floats:
     A week counts by the share of the span's days that it covers.
     """
     table = np.zeros((moments.size, ids.len(), PLAN_FACTS), dtype=np.float32)
-    places = pl.DataFrame({"item_id": ids, "_place": np.arange(ids.len(), dtype=np.int64)})
     if not moments.size:
         return table
+    places = pl.DataFrame({"item_id": ids, "_place": np.arange(ids.len(), dtype=np.int64)})
     week = pl.col("week_start").to_physical()
     near = promotions.filter(week > int(moments.min()) - RECENT_DAYS - 7, week < int(moments.max()) + TARGET_DAYS)
     found = near.join(places, on="item_id", how="inner").sort("_place", "week_start")

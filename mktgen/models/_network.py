@@ -209,8 +209,7 @@ class BehaviourNetwork(nn.Module):
         # An item's popularity differs from cut to cut: one more input for each cut, which only its own states look at.
         moment = functional.one_hot(batch.moment, columns.popularity.shape[0]).to(state.dtype)
         query = torch.cat([self.queries(state, batch), moment], dim=1)
-        now = self.popularity * columns.popularity + self.plan(columns.plan)[:, :, 0]
-        table = torch.cat([self.answers(token, columns), now.T], dim=1)
+        table = torch.cat([self.answers(token, columns), self._now(columns).T], dim=1)
         bias = self.item_bias(token)[:, 0]
         rest = catalogue_logsumexp(query, table, bias + columns.log_weight, batch.excluded)
         hit = (query[batch.hit_state] * functional.embedding(batch.hit_column, table)).sum(1).float()
@@ -247,8 +246,12 @@ class BehaviourNetwork(nn.Module):
 
     def output_layer(self, columns: Columns) -> tuple[Tensor, Tensor]:
         """[items, Q] and [moments, items]: a new item's logit is queries @ table.T + offset, see `heads`."""
-        now = self.popularity * columns.popularity + self.plan(columns.plan)[:, :, 0]
-        return self.answers(columns.token, columns), self.item_bias(columns.token)[:, 0] + now
+        return self.answers(columns.token, columns), self.item_bias(columns.token)[:, 0] + self._now(columns)
+
+    def _now(self, columns: Columns) -> Tensor:
+        """[moments, items]: what sold lately and what is promoted."""
+        lately: Tensor = self.popularity * columns.popularity + self.plan(columns.plan)[:, :, 0]
+        return lately
 
     def copy(self, state: Tensor, batch: Batch) -> Tensor:
         """[candidates] logits of items bought before."""

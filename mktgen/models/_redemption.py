@@ -22,6 +22,7 @@ from torch.nn import functional
 from mktgen.errors import PermanentError
 from mktgen.models._events import EventLog, Floats, Ints
 from mktgen.models._logistic import Logistic, slog
+from mktgen.models._movable import Movable
 from mktgen.models._states import States
 from mktgen.models._vocabulary import Vocabulary
 from mktgen.models.base import Mailings
@@ -119,7 +120,7 @@ class Mailed:
 
 
 @dataclass(frozen=True)
-class MailedBatch:
+class MailedBatch(Movable):
     """M mailings of a batch; state: [M] place among its states. The rest as in `Mailed`."""
 
     state: Tensor
@@ -130,9 +131,6 @@ class MailedBatch:
     campaign: Tensor
     redeemed: Tensor
     shares: Tensor
-
-    def to(self, device: torch.device) -> Self:
-        return type(self)(*(getattr(self, f.name).to(device) for f in fields(self)))
 
 
 class RedemptionHead(nn.Module):

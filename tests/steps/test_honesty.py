@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
@@ -107,8 +108,8 @@ class Changed(Popularity):
         ranked = super().rank(history, customers, k)
         return self.changed(ranked, history).sort("customer_id", "seen", "rank", descending=[False, True, False])
 
-    def changed(self, ranked: pl.DataFrame, history: History) -> pl.DataFrame:
-        raise NotImplementedError
+    @abstractmethod
+    def changed(self, ranked: pl.DataFrame, history: History) -> pl.DataFrame: ...
 
     def fit(self, data: TrainingSet, settings: ModelSettings, session: Session) -> FitReport:
         return FitReport()
