@@ -11,52 +11,22 @@ Reference: Zeiler & Fergus, ECCV 2014 (occlusion); Covert, Lundberg & Lee, JMLR 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import date
 from math import sqrt
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import polars as pl
 
-from mktgen import contracts
 from mktgen.documents import Faithfulness, Interval
-from mktgen.errors import PermanentError
-from mktgen.models.base import History, Model
+from mktgen.models._scenes import LINE, About, Scene, scored_without, variant_id
+from mktgen.models.base import Model
 
-About = Literal["item", "churn"]
-Refold = Callable[[pl.DataFrame], tuple[pl.DataFrame, pl.DataFrame]]
+__all__ = ["About", "Scene", "effects", "faithfulness", "named", "named_together"]
 
-_BLOCK_LINES: Final = 400_000  # lines of variants folded at once
-_LINE: Final = ["order_id", "item_id"]
 _TELLING: Final = 0.01  # share of the score below which an effect tells a person nothing
 _Z: Final = 1.959963984540054
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What scoring anew needs.
-
-    lines: contracts.ORDER_LINES of the explained customers, all that is known of them, nothing on or after `cut`.
-    refold: such lines -> (contracts.SEQUENCES, contracts.CUSTOMER_FEATURES as of `cut`). items: contracts.ITEM_FEATURES.
-    depth: items per customer that a ranking gives, seen and unseen apart.
-    Attributes as in models.base.History. Raises PermanentError where a line is too late.
-    """
-
-    cut: date
-    lines: pl.DataFrame
-    items: pl.DataFrame
-    refold: Refold
-    depth: int
-    item_attributes: pl.DataFrame = field(default_factory=contracts.ITEMS.empty)
-    customer_attributes: pl.DataFrame = field(default_factory=contracts.CUSTOMERS.empty)
-    promotions: pl.DataFrame = field(default_factory=contracts.ITEM_PROMOTIONS.empty)
-
-    def __post_init__(self) -> None:
-        late = self.lines.filter(pl.col("business_date") >= self.cut)
-        if late.height:
-            raise PermanentError(f"{late.height} order lines to explain by are dated on or after the cut {self.cut}")
+_DRAWS: Final = 8  # of other events, per target
+_NAMED: Final = 0  # the "draw" that is the named events
 
 
 def effects(model: Model, about: About, scene: Scene, targets: pl.DataFrame, occasions: pl.DataFrame) -> pl.DataFrame:
@@ -71,12 +41,12 @@ def effects(model: Model, about: About, scene: Scene, targets: pl.DataFrame, occ
     """
     occasions = _of_bounded_size(scene, occasions)
     variants = occasions.select("customer_id", "occasion", "kind").unique().sort("customer_id", "occasion")
-    numbered = variants.with_columns(_variant_id(pl.int_range(1, pl.len() + 1).over("customer_id")))
+    numbered = variants.with_columns(variant_id(pl.int_range(1, pl.len() + 1).over("customer_id")))
     whole = scene.lines.select("customer_id").unique().sort("customer_id")
-    whole = whole.with_columns(_variant_id(pl.lit(0, pl.Int64)))
-    removed = occasions.join(numbered, on=["customer_id", "occasion"]).select("variant", *_LINE)
+    whole = whole.with_columns(variant_id(pl.lit(0, pl.Int64)))
+    removed = occasions.join(numbered, on=["customer_id", "occasion"]).select("variant", *LINE)
     every = pl.concat([whole, numbered.select("customer_id", "variant")])
-    scores = _scores(model, about, scene, every, removed, targets)
+    scores = scored_without(model, about, scene, every, removed, targets)
     base = scores.join(whole, on=["customer_id", "variant"], how="semi").filter(~pl.col("at_least"))
     base = base.select("customer_id", "target", "score")
     counts = removed.group_by("variant").agg(pl.len().cast(pl.Int64).alias("events"))
@@ -95,14 +65,12 @@ def named(found: pl.DataFrame, occasions: pl.DataFrame, about: About, count: int
     larger single effect.
     """
     size = pl.col("effect").abs()
-    strongest = pl.col("effect").sort_by([size, "occasion"], descending=[True, False]).first()
-    way = pl.lit(1.0) if about == "item" else strongest.sign().over("customer_id", "target")
-    telling = (pl.col("effect") * way > 0) & (size > _TELLING * pl.col("score").abs())
-    ordered = found.filter(telling).with_columns(size.alias("_size"))
-    ordered = ordered.sort(["customer_id", "target", "_size", "occasion"], descending=[False, False, True, False])
+    ordered = _telling(found, about).sort(
+        ["customer_id", "target", size, "occasion"], descending=[False, False, True, False]
+    )
     members = {
         (customer, occasion): set(zip(orders, items, strict=True))
-        for customer, occasion, orders, items in occasions.group_by("customer_id", "occasion").agg(*_LINE).iter_rows()
+        for customer, occasion, orders, items in occasions.group_by("customer_id", "occasion").agg(*LINE).iter_rows()
     }
     places: list[int] = []  # aligned with `ordered`; 0 = not named
     current: tuple[str, str | None] | None = None
@@ -116,8 +84,49 @@ def named(found: pl.DataFrame, occasions: pl.DataFrame, about: About, count: int
             taken |= lines
             place += 1
         places.append(place if free else 0)
-    numbered = ordered.drop("_size").with_columns(pl.Series("position", places, dtype=pl.Int32))
+    numbered = ordered.with_columns(pl.Series("position", places, dtype=pl.Int32))
     return numbered.filter(pl.col("position") > 0)
+
+
+def _telling(found: pl.DataFrame, about: About) -> pl.DataFrame:
+    size = pl.col("effect").abs()
+    strongest = pl.col("effect").sort_by([size, "occasion"], descending=[True, False]).first()
+    way = pl.lit(1.0) if about == "item" else strongest.sign().over("customer_id", "target")
+    return found.filter((pl.col("effect") * way > 0) & (size > _TELLING * pl.col("score").abs()))
+
+
+def named_together(
+    model: Model, scene: Scene, targets: pl.DataFrame, found: pl.DataFrame, occasions: pl.DataFrame, count: int
+) -> pl.DataFrame:
+    """For churn: as `named`, but each one after the first is that without which, besides those before, the risk moves most.
+
+    Single effects of visits add up badly: a week's trips say the same as the next week's, and without one of them little
+    changes. So the second is chosen given that the first is gone, and so on (greedy forward selection), of the same
+    occasions; at least another hundredth of the score must move. `effect` remains that of the occasion alone.
+    """
+    telling = _telling(found, "churn")
+    chosen = named(found, occasions, "churn", 1)
+    moved = chosen.select("customer_id", pl.col("effect").alias("_before"))
+    for position in range(2, count + 1):
+        taken = occasions.join(chosen, on=["customer_id", "occasion"], how="semi")
+        open_ = telling.join(moved, on="customer_id", how="semi").select("customer_id", "occasion")
+        touching = occasions.join(taken, on=["customer_id", *LINE], how="semi").select("customer_id", "occasion")
+        rest = occasions.join(open_, on=["customer_id", "occasion"], how="semi").join(
+            touching, on=["customer_id", "occasion"], how="anti"
+        )
+        candidates = rest.select("customer_id", "occasion", "kind").unique()
+        before = candidates.join(taken.select("customer_id", *LINE), on="customer_id")
+        union = effects(model, "churn", scene, targets, pl.concat([rest, before.select(rest.columns)]))
+        further = pl.col("effect") - pl.col("_before")
+        way = pl.col("_before").sign()
+        gains = union.join(moved, on="customer_id").filter(further * way > _TELLING * pl.col("score").abs())
+        best = gains.sort(
+            ["customer_id", (pl.col("effect") * way), "occasion"], descending=[False, True, False]
+        ).unique("customer_id", keep="first", maintain_order=True)
+        moved = best.select("customer_id", pl.col("effect").alias("_before"))
+        added = telling.join(best, on=["customer_id", "occasion"], how="semi")
+        chosen = pl.concat([chosen, added.with_columns(position=pl.lit(position, pl.Int32))])
+    return chosen.sort("customer_id", "position")
 
 
 def faithfulness(
@@ -127,8 +136,9 @@ def faithfulness(
 
     chosen: rows of `named`. For at most `count` targets, drawn by `seed`: all named lines are taken out together, and
     instead of them others, drawn in whole baskets (churn: as many) or in all purchases of an item (item: until there are
-    at least as many lines), so that the comparison is not won by scattering single lines. Targets whose customer has not
-    so many others are left out. The interval is normal, with customers as units; passed: its lower end is above 0.
+    at least as many lines), so that the comparison is not won by scattering single lines; the mean of _DRAWS such draws
+    stands for the others. Targets whose customer has not so many others are left out. The interval is normal, with
+    customers as units; passed: its lower end is above 0.
     """
     keys = (
         chosen.unique(["customer_id", "target"]).sort("customer_id", "target").select("customer_id", "target", "score")
@@ -138,38 +148,36 @@ def faithfulness(
     lines = chosen.join(drawn, on=["customer_id", "target"], nulls_equal=True).join(
         occasions.drop("kind"), on=["customer_id", "occasion"]
     )
-    removed = _named_and_others(scene, about, lines.select("number", "customer_id", *_LINE), rng)
-    variants = removed.select("number", "customer_id", "variant", "side").unique().sort("variant")
+    removed = _named_and_others(scene, about, lines.select("number", "customer_id", *LINE), rng)
+    variants = removed.select("number", "customer_id", "variant", "draw").unique().sort("variant")
     targets = drawn.select("customer_id", pl.col("target").alias("item_id"))
-    scores = _scores(model, about, scene, variants.select("customer_id", "variant"), removed, targets)
-    moved = scores.join(variants.drop("customer_id"), on="variant").join(
+    scores = scored_without(model, about, scene, variants.select("customer_id", "variant"), removed, targets)
+    moves = scores.join(variants.drop("customer_id"), on="variant").join(
         drawn.rename({"score": "_whole"}), on=["number", "customer_id", "target"], nulls_equal=True
-    ).with_columns((pl.col("score") - pl.col("_whole")).abs().alias("move"))  # fmt: skip
-    sides = (moved.filter(side=side).select("number", pl.col("move").alias(side)) for side in _SIDES)
-    named_moves, other_moves = sides
-    both = drawn.join(named_moves, on="number").join(other_moves, on="number").sort("number")
-    return _summary(about, both.select("customer_id", *_SIDES))
+    ).select("number", "draw", (pl.col("score") - pl.col("_whole")).abs().alias("move"))  # fmt: skip
+    of_named = moves.filter(pl.col("draw") == _NAMED).select("number", named="move")
+    of_others = moves.filter(pl.col("draw") != _NAMED).group_by("number").agg(pl.col("move").mean().alias("others"))
+    both = drawn.join(of_named, on="number").join(of_others, on="number").sort("number")
+    return _summary(about, both.select("customer_id", "named", "others"))
 
 
 def _named_and_others(scene: Scene, about: About, lines: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
-    """number, customer_id, side, variant, order_id, item_id: what to take out. `lines`: the named, by number of target."""
+    """number, customer_id, draw, variant, order_id, item_id: what to take out. `lines`: the named, by number of target."""
     goods = scene.lines if about == "churn" else scene.lines.filter("merchandise")
-    owned = goods.join(lines, on="customer_id", how="semi").group_by("customer_id").agg(pl.struct(_LINE).alias("lines"))
+    owned = goods.join(lines, on="customer_id", how="semi").group_by("customer_id").agg(pl.struct(LINE).alias("lines"))
     known = {customer: [(each["order_id"], each["item_id"]) for each in own] for customer, own in owned.iter_rows()}
-    rows: list[tuple[int, str, str, str, str]] = []
+    rows: list[tuple[int, str, int, str, str]] = []
     for number, customer, orders, items in (
-        lines.group_by("number", "customer_id").agg(*_LINE).sort("number").iter_rows()
+        lines.group_by("number", "customer_id").agg(*LINE).sort("number").iter_rows()
     ):
         own = set(zip(orders, items, strict=True))
-        others = _as_many(sorted(set(known[customer]) - own), own, about, rng)
+        rest = sorted(set(known[customer]) - own)
+        others = [taken for _ in range(_DRAWS) if (taken := _as_many(rest, own, about, rng))]
         if others:
-            rows += [
-                (number, customer, side, *line)
-                for side, taken in zip(_SIDES, (own, others), strict=True)
-                for line in taken
-            ]
-    removed = pl.DataFrame(rows, schema={"number": pl.UInt32} | dict.fromkeys(_REMOVED, pl.String), orient="row")
-    return removed.with_columns(_variant_id(pl.format("{}:{}", "number", "side")))
+            rows += [(number, customer, at, *line) for at, taken in enumerate([own, *others], _NAMED) for line in taken]
+    schema = {"number": pl.UInt32, "customer_id": pl.String, "draw": pl.Int32} | dict.fromkeys(LINE, pl.String)
+    removed = pl.DataFrame(rows, schema=schema, orient="row")
+    return removed.with_columns(variant_id(pl.format("{}:{}", "number", "draw")))
 
 
 def _as_many(
@@ -190,10 +198,6 @@ def _as_many(
         taken.append(names[place])
         worth += 1 if about == "churn" else len(by_atom[names[place]])
     return {line for name in taken for line in by_atom[name]} if worth >= wanted else set()
-
-
-_SIDES: Final = ("named", "others")
-_REMOVED: Final = ("customer_id", "side", *_LINE)
 
 
 def _summary(about: About, moves: pl.DataFrame) -> Faithfulness:
@@ -217,78 +221,9 @@ def _summary(about: About, moves: pl.DataFrame) -> Faithfulness:
     )
 
 
-# -- scoring variants ---------------------------------------------------------------------------------------------------
-def _variant_id(number: pl.Expr) -> pl.Expr:
-    """The name that a customer's variant is scored under."""
-    return pl.format("{}#{}", "customer_id", number).alias("variant")
-
-
 def _of_bounded_size(scene: Scene, occasions: pl.DataFrame) -> pl.DataFrame:
     all_lines = scene.lines.group_by("customer_id").agg(pl.len().alias("_all"))
     sized = occasions.with_columns(pl.len().over("customer_id", "occasion").alias("_size")).join(
         all_lines, on="customer_id"
     )
     return sized.filter(2 * pl.col("_size") <= pl.col("_all")).drop("_size", "_all")
-
-
-def _scores(
-    model: Model, about: About, scene: Scene, variants: pl.DataFrame, removed: pl.DataFrame, targets: pl.DataFrame
-) -> pl.DataFrame:
-    """customer_id, variant, target, score, at_least: every variant of a customer by every target of that customer.
-
-    variants: customer_id, variant. removed: variant, order_id, item_id.
-    """
-    parts = [pl.DataFrame(schema=_SCORES)]
-    for block in _blocks(scene, variants):
-        lines = scene.lines.join(block, on="customer_id").join(removed, on=["variant", *_LINE], how="anti")
-        events, facts = scene.refold(lines.with_columns(pl.col("variant").alias("customer_id")).drop("variant"))
-        # A variant is the same person.
-        people = block.join(scene.customer_attributes, on="customer_id").drop("customer_id")
-        people = people.rename({"variant": "customer_id"})
-        history = History(scene.cut, events, facts, scene.items, scene.promotions, scene.item_attributes, people)
-        names = block["variant"].sort().to_list()
-        if about == "churn":
-            chances = model.probabilities(history, names)
-            found = block.join(chances, left_on="variant", right_on="customer_id").with_columns(
-                target=pl.lit(None, pl.String), score=1.0 - pl.col("p_purchase_28d"), at_least=pl.lit(False)
-            )
-        else:
-            found = _item_scores(model.rank(history, names, scene.depth), block, targets, events)
-        parts.append(found.select(list(_SCORES)))
-    return pl.concat(parts)
-
-
-_SCORES: Final[dict[str, type[pl.DataType]]] = {
-    "customer_id": pl.String,
-    "variant": pl.String,
-    "target": pl.String,
-    "score": pl.Float64,
-    "at_least": pl.Boolean,
-}
-
-
-def _blocks(scene: Scene, variants: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    sizes = scene.lines.group_by("customer_id").agg(pl.len().alias("_lines"))
-    ordered = variants.join(sizes, on="customer_id").sort("variant")
-    block = ordered.with_columns((pl.col("_lines").cum_sum() // _BLOCK_LINES).alias("_block"))
-    for _, part in sorted(block.partition_by("_block", as_dict=True, maintain_order=True).items()):
-        yield part.select("customer_id", "variant")
-
-
-def _item_scores(
-    ranked: pl.DataFrame, block: pl.DataFrame, targets: pl.DataFrame, events: pl.DataFrame
-) -> pl.DataFrame:
-    """Scores of the targets; one that is not ranked gets the lowest score of the list that it belongs to."""
-    asked = block.join(targets.select("customer_id", pl.col("item_id").alias("target")), on="customer_id")
-    held = events.select(pl.col("customer_id").alias("variant"), pl.col("item_id").alias("target")).unique()
-    asked = asked.join(held.with_columns(pl.lit(True).alias("seen")), on=["variant", "target"], how="left")
-    asked = asked.with_columns(pl.col("seen").fill_null(False))
-    lists = ranked.rename({"customer_id": "variant"})
-    lowest = lists.group_by("variant", "seen").agg(pl.col("score").min().alias("_lowest"))
-    scored = asked.join(
-        lists.select("variant", pl.col("item_id").alias("target"), "score"), on=["variant", "target"], how="left"
-    ).join(lowest, on=["variant", "seen"], how="left")
-    missing = pl.col("score").is_null()
-    return scored.with_columns(missing.alias("at_least"), pl.coalesce("score", "_lowest").alias("score")).filter(
-        pl.col("score").is_not_null()
-    )

@@ -132,7 +132,7 @@ def _explain_churn(run: Run, predictor: Model, lines: pl.DataFrame) -> tuple[pl.
     found = reasons.effects(predictor, "churn", scene, targets, groups)
     given = warned.select("customer_id", pl.col("p_churn_28d").alias("given"))
     _require_the_same(run.day, found.join(given, on="customer_id"), predictor.kind)
-    named = reasons.named(found, groups, "churn", settings.reasons_per_target)
+    named = reasons.named_together(predictor, scene, targets, found, groups, settings.reasons_per_target)
     table = pl.concat([
         reason_rows.visit_rhythms(warned, predictor.kind),
         reason_rows.event_reasons(named, groups, scene.lines, "churn", predictor.kind),

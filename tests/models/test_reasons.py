@@ -19,7 +19,7 @@ from mktgen.errors import PermanentError
 from mktgen.foresight.occasions import COLUMNS, item_occasions, visit_occasions
 from mktgen.models.base import History, Model
 from mktgen.models.personal_frequency import HALF_LIFE_DAYS
-from mktgen.models.reasons import Scene, effects, faithfulness, named
+from mktgen.models.reasons import Scene, effects, faithfulness, named, named_together
 from mktgen.settings import FeatureSettings, ModelSettings, TransformerSettings
 from tests.support.shop import Shop, attributes, make_shop, order_lines
 from tests.support.training import session
@@ -162,6 +162,29 @@ def test_named_reasons_share_no_line_point_one_way_and_come_largest_first(told: 
     assert dict(first.select("customer_id", "effect").iter_rows()) == dict(largest.iter_rows())
 
 
+def test_named_together_begin_alike_and_each_further_one_adds_to_what_the_union_moves(boosting: Told) -> None:
+    occasions = visit_occasions(boosting.scene.lines, CUT, 4)
+    targets = churn_targets(boosting)
+    found = effects(boosting.model, "churn", boosting.scene, targets, occasions)
+    first = named(found, occasions, "churn", 1)
+    chosen = named_together(boosting.model, boosting.scene, targets, found, occasions, 3)
+    assert_frame_equal(chosen.filter(pl.col("position") == 1), first)
+    assert chosen.filter(pl.col("position") > 1).height > 10
+    lines = chosen.join(occasions.drop("kind"), on=["customer_id", "occasion"])
+    assert not lines.select("customer_id", "order_id", "item_id").is_duplicated().any()
+    moved: dict[str, float] = {}
+    for depth in (1, 2, 3):
+        deep = chosen.filter(pl.col("position") == depth).select("customer_id")
+        union = lines.join(deep, on="customer_id", how="semi").filter(pl.col("position") <= depth)
+        union = union.with_columns(occasion=pl.lit("union"), kind=pl.lit("union")).select(COLUMNS)
+        for row in effects(boosting.model, "churn", boosting.scene, targets, union).iter_rows(named=True):
+            before = moved.get(row["customer_id"], 0.0)
+            way = np.sign(before or row["effect"])
+            assert (row["effect"] - before) * way > 0.01 * row["score"]
+            moved[row["customer_id"]] = row["effect"]
+    assert (chosen.group_by("customer_id").agg(pl.col("effect").sign().n_unique())["effect"] == 1).all()
+
+
 def item_check(told: Told, kind: str = "") -> Faithfulness:
     """Of the best items. With `kind`: the least telling occasions of that kind are given out as the reasons."""
     targets = best_items(told, 2)
@@ -177,7 +200,8 @@ def item_check(told: Told, kind: str = "") -> Faithfulness:
 def churn_check(told: Told) -> Faithfulness:
     occasions = visit_occasions(told.scene.lines, CUT, 4)
     found = effects(told.model, "churn", told.scene, churn_targets(told), occasions)
-    return faithfulness(told.model, "churn", told.scene, named(found, occasions, "churn", 2), occasions, 200, 1)
+    chosen = named_together(told.model, told.scene, churn_targets(told), found, occasions, 2)
+    return faithfulness(told.model, "churn", told.scene, chosen, occasions, 200, 1)
 
 
 def test_removing_the_named_events_moves_the_score_more_than_removing_others(frequency: Told, boosting: Told) -> None:
@@ -206,7 +230,7 @@ def test_the_same_again_gives_the_same(boosting: Told) -> None:
         scene = replace(boosting.scene, lines=boosting.scene.lines[::order])
         targets = churn_targets(boosting)[::order]
         found = effects(boosting.model, "churn", scene, targets, occasions[::order])
-        chosen = named(found, occasions[::order], "churn", 3)
+        chosen = named_together(boosting.model, scene, targets, found, occasions[::order], 3)
         results.append((found, chosen, faithfulness(boosting.model, "churn", scene, chosen, occasions, 20, 5)))
     assert_frame_equal(results[0][0], results[1][0], check_exact=True)
     assert_frame_equal(results[0][1], results[1][1], check_exact=True)
