@@ -21,19 +21,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
 
-from benchmarks.next_item.checkpoints import DirectoryCheckpoints
 from benchmarks.next_item.counter import counter_answers
-from benchmarks.next_item.data import Questions, Sequences, diginetica, every, halves, movielens, with_validation
+from benchmarks.next_item.data import Questions, Sequences, diginetica, halves, movielens, with_validation
 from benchmarks.next_item.evidence import Evidence
+from benchmarks.next_item.learning import How, learn
 from benchmarks.next_item.metrics import means
 from benchmarks.next_item.mixture import Mixture, fitted, mixed_answers
-from benchmarks.next_item.network import NextItem, Recipe, SequenceCourse, answers
-from mktgen.models._processes import low_precision_pays, processes, reproducible
-from mktgen.models._trainer import Plan, Trainer
-from mktgen.models.base import Session
+from benchmarks.next_item.network import NextItem, Recipe, answers
+from mktgen.models._processes import low_precision_pays, reproducible
 
 RECIPES: Final = {
     "ml-1m": Recipe(),
@@ -54,9 +51,6 @@ PUBLISHED: Final = {
     },
 }
 SHOWN: Final = {"ml-1m": ("HR@10", "NDCG@10"), "diginetica": ("HR@20", "MRR@20")}
-_JUDGED: Final = (
-    2_000  # about so many questions of the validation part are asked after each epoch, all of them at the end
-)
 
 
 def main() -> None:
@@ -100,7 +94,7 @@ def _one_seed(data: Sequences, recipe: Recipe, seed: int, arguments: argparse.Na
         rows.append({"name": name, **facts, "seconds": seconds, **means(found, asked.target)})
         _print(rows[-1], shown)
 
-    network, epochs = _learn(data, recipe, seed, arguments, "selected", judged=True)
+    network, epochs = learn(data, recipe, seed, _how(arguments, "selected"))
     mixture: Mixture | None = None
     evidence, shows = None, data.validation
     if recipe.evidence:
@@ -118,42 +112,15 @@ def _one_seed(data: Sequences, recipe: Recipe, seed: int, arguments: argparse.Na
         tell("validation counted, not learned", network, data.test, evidence, epoch=epochs)
     if not arguments.select_only:
         # The learning rate's schedule belongs to the number of epochs that was planned: all of them again.
-        network, _ = _learn(full, recipe, seed, arguments, "final", judged=False)
+        network, _ = learn(full, recipe, seed, _how(arguments, "final"), judged=False)
         tell("validation learned at last", network, data.test, evidence)
     return rows
 
 
-def _learn(
-    data: Sequences, recipe: Recipe, seed: int, arguments: argparse.Namespace, name: str, judged: bool
-) -> tuple[NextItem, int]:
-    """The network, and the epoch that was kept."""
-    with processes() as group, reproducible(arguments.threads):
-        torch.manual_seed(seed)
-        network = NextItem(data.items, recipe)
-        plan = Plan(
-            epochs=recipe.epochs,
-            learning_rate=recipe.learning_rate,
-            weight_decay=recipe.weight_decay,
-            checkpoint_every=200,
-            identity=json.dumps([arguments.set_name, name, asdict(recipe), seed, group.size, arguments.precision]),
-            parts={"next": 1.0},
-            average=recipe.average,
-            precision=getattr(torch, arguments.precision),
-        )
-        sample = every(data.validation, max(1, data.validation.target.size // _JUDGED))
-
-        def judge() -> float:
-            return means(answers(network, data, sample, 20), sample.target)[SHOWN[arguments.set_name][1]]
-
-        place = arguments.checkpoints / f"{arguments.set_name}-{name}-{seed}" if arguments.checkpoints else None
-        session = Session(seed, DirectoryCheckpoints(place), lambda line: print(f"  {line}", flush=True))
-        course = SequenceCourse(data, recipe, seed)
-        progress = Trainer(network, course, plan, session, group, judge if judged else None).run()
-    judgements = progress.curves.get("judgement", [])
-    kept = int(np.argmax(judgements)) + 1 if judgements else recipe.epochs
-    for speed, values in progress.speeds.items():
-        print(f"  {speed}: median {statistics.median(values):,.3f}")
-    return network, kept
+def _how(arguments: argparse.Namespace, part: str) -> How:
+    precision: torch.dtype = getattr(torch, arguments.precision)
+    name, place = f"{arguments.set_name}-{part}", arguments.checkpoints
+    return How(name, SHOWN[arguments.set_name][1], arguments.threads, precision, place)
 
 
 def _print(row: dict[str, Any], shown: tuple[str, ...]) -> None:
