@@ -161,6 +161,7 @@ class Parts:
             "AIRFLOW__API__BASE_URL": self.airflow_url,
             "AIRFLOW__API__PORT": str(self.ports["airflow"]),
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.airflow_url}/execution/",
+            "MKTGEN_TRAIN_AT_ONCE": "2",
             "POLARS_MAX_THREADS": "2",
             "OMP_NUM_THREADS": "2",
             **({"OPENBLAS_CORETYPE": BLAS_KERNEL} if HAS_AVX2 else {}),

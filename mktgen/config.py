@@ -39,7 +39,8 @@ class Environment(BaseModel):
     s3_region: str
     mlflow_uri: str
     pseudonym_key: str
-    train_processes: int
+    train_processes: int  # ranks that learn one kind together
+    train_at_once: int = 1  # kinds that learn side by side
     smtp_login: tuple[str, str] | None
     overlays: tuple[str, ...]
 
@@ -60,6 +61,7 @@ def environment(env: Mapping[str, str] | None = None) -> Environment:
         mlflow_uri=env.get("MLFLOW_TRACKING_URI", ""),
         pseudonym_key=env["MKTGEN_PSEUDONYM_KEY"],
         train_processes=int(env.get("MKTGEN_TRAIN_PROCESSES", "1")),
+        train_at_once=int(env.get("MKTGEN_TRAIN_AT_ONCE", "1")),
         smtp_login=(env["MKTGEN_SMTP_USER"], env.get("MKTGEN_SMTP_PASSWORD", ""))
         if env.get("MKTGEN_SMTP_USER")
         else None,

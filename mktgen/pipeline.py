@@ -18,7 +18,8 @@ from mktgen.store import parallel
 
 _DATA: Final = ("steps.data", "sources", "cleaning")
 _TRAINING: Final = (
-    "steps.training", "steps.train_worker", "steps.worlds", "models", "features", "strategy.mailings", "strategy.redemption",
+    "steps.training", "steps.train_worker", "steps.workers", "steps.worlds", "models", "features",
+    "strategy.mailings", "strategy.redemption",
     "evaluation.leakage", "evaluation.classification", "evaluation.sameness",
 )  # fmt: skip
 

@@ -121,6 +121,7 @@ class Model(ABC):
     kind: ClassVar[str]
     tasks: ClassVar[frozenset[Task]]
     distributed: ClassVar[bool] = False  # all ranks of torchrun take part in `fit`
+    effort: ClassVar[float] = 1.0  # about how long `fit` takes beside other kinds: they share the machine by it
     packages: ClassVar[tuple[str, ...]] = ()  # distributions needed to load it beside the common ones
     untrained: ClassVar[bool] = False  # its ranking is counting alone: a line to beat, never a champion
 

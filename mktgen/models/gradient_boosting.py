@@ -35,6 +35,7 @@ class GradientBoosting(Model):
     """LightGBM-style boosting (Ke et al., NeurIPS 2017) by scikit-learn, without early stopping or subsampling."""
 
     kind: ClassVar[str] = "gradient_boosting"
+    effort = 20.0
     tasks: ClassVar[frozenset[Task]] = frozenset({"ranking", "customer", "spend"})
 
     def __init__(self, models: dict[str, Any] | None = None) -> None:

@@ -34,6 +34,7 @@ class ItemKnn(Model):
     """
 
     kind: ClassVar[str] = "item_knn"
+    effort = 25.0
     tasks: ClassVar[frozenset[Task]] = frozenset({"ranking"})
 
     def __init__(self, items: list[str] | None = None, similarity: sparse.csr_matrix | None = None) -> None:

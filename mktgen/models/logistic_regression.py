@@ -21,6 +21,7 @@ class LogisticRegression(Model):
     """Two regressions on customer features (7 and 28 days) and one on candidate features (bought within 7 days)."""
 
     kind: ClassVar[str] = "logistic_regression"
+    effort = 10.0
     tasks: ClassVar[frozenset[Task]] = frozenset({"ranking", "customer"})
 
     def __init__(self, regressions: dict[str, Logistic] | None = None) -> None:

@@ -16,6 +16,7 @@ class Lstm(NeuralModel):
     """One recurrent layer over the last `events` events."""
 
     kind: ClassVar[str] = "lstm"
+    effort = 70.0
     encoder: ClassVar[Literal["transformer", "lstm"]] = "lstm"
 
     @classmethod

@@ -39,6 +39,7 @@ class MatrixFactorisation(VectorModel):
     """
 
     kind: ClassVar[str] = "matrix_factorisation"
+    effort = 8.0
     tasks: ClassVar[frozenset[Task]] = frozenset({"ranking"})
 
     def __init__(self, items: list[str] | None = None, factors: Factors | None = None) -> None:

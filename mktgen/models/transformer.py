@@ -20,6 +20,7 @@ class Transformer(NeuralModel):
     """Self-attention over the last `events` events; positions are business days."""
 
     kind: ClassVar[str] = "transformer"
+    effort = 100.0
     encoder: ClassVar[Literal["transformer", "lstm"]] = "transformer"
 
     @classmethod

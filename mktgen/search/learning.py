@@ -33,8 +33,8 @@ from mktgen.search.measures import HOUSEHOLDS
 from mktgen.settings import ModelSettings, Settings
 from mktgen.steps.runner import Platform
 from mktgen.steps.train_worker import S3Checkpoints
-from mktgen.steps.training import die_with_parent
 from mktgen.steps.validation import Answers, Judgement, answers, judgement_at
+from mktgen.steps.workers import die_with_parent
 from mktgen.steps.worlds import training_tables
 from mktgen.store import ObjectStore, S3Location
 

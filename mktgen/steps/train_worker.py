@@ -1,4 +1,4 @@
-"""The process that learns: `torchrun -m mktgen.steps.train_worker --job DIR` (see training.py, which starts it).
+"""The process that learns: `torchrun -m mktgen.steps.train_worker --job DIR --kinds A B` (workers.py starts it).
 
 Kinds that are done leave their files on S3; neural kinds leave checkpoints there. A killed training goes on where it was.
 """
@@ -24,7 +24,8 @@ from mktgen.documents import ModelEntry
 from mktgen.models.base import History, Model, Session, TrainingSet
 from mktgen.settings import ModelSettings
 from mktgen.steps.runner import Platform
-from mktgen.steps.training import JOB_TABLES, SAMPLE, die_with_parent, speed_key
+from mktgen.steps.training import JOB_TABLES, SAMPLE, speed_key
+from mktgen.steps.workers import die_with_parent
 from mktgen.steps.worlds import AROUND, TABLES, scored
 from mktgen.store import ObjectStore
 
@@ -62,14 +63,16 @@ class S3Checkpoints:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--job", type=Path, required=True)
-    job: Path = parser.parse_args().job
+    parser.add_argument("--kinds", nargs="+", required=True)
+    arguments = parser.parse_args()
+    job: Path = arguments.job
     die_with_parent()
     body = json.loads((job / "job.json").read_text())
     settings = ModelSettings.model_validate(body["models"])
     frames: dict[str, Any] = {name: pl.read_parquet(job / f"{name}.parquet") for name in (*JOB_TABLES, *AROUND)}
     data = TrainingSet(date.fromisoformat(body["cut"]), **frames)
     objects, first = Platform.from_environment().objects, int(os.environ.get("RANK", "0")) == 0
-    for kind in settings.kinds or models.kinds():
+    for kind in arguments.kinds:
         prefix = f"{body['checkpoints']}{kind}"
         if first and not _fetch(objects, prefix, job, kind):
             _learn(kind, data, settings, body["seed"], objects, prefix, job)

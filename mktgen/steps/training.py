@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
-import os
-import signal
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
-from mktgen import features
+from mktgen import features, models
 from mktgen.contracts import SAMPLE_SCORES
 from mktgen.documents import Gate, ModelEntry, ModelSet, RetrainingRequest, TrainingPlan
-from mktgen.errors import TransientError
 from mktgen.evaluation.leakage import label_leakage
 from mktgen.features.training import LABELS, SPEND, states_at
 from mktgen.settings import Settings
 from mktgen.steps.data import ONBOARD, days_between
 from mktgen.steps.runner import Outcome, Platform, Read, Run
+from mktgen.steps.workers import run_workers
 from mktgen.steps.worlds import TABLES, around, around_reads, history_at, sample_customers, training_tables
 from mktgen.strategy import mailings, redemption
 
@@ -33,7 +26,6 @@ CAMPAIGN_TABLES: Final = ("campaigns", "offers", "offer_items", "exposures", "re
 REDEMPTION: Final = "redemption"
 JOB_TABLES: Final = ("events", "examples", "items")
 SAMPLE: Final = "sample_"  # prefix of the tables on which the gates' customers are scored while the model is in memory
-_PR_SET_PDEATHSIG: Final = 1
 
 
 # -- which training day -----------------------------------------------------------------------------------------------
@@ -110,7 +102,7 @@ def train(run: Run) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="mktgen-train-") as place:
         job = Path(place)
         leakage = _write_job(job, run, lines, cut)
-        _run_worker(job, run.platform.environment.train_processes)
+        run_workers(job, settings.models.kinds or models.kinds(), run.platform.environment)
         files = {
             str(path.relative_to(job / "models")): path.read_bytes()
             for path in sorted((job / "models").rglob("*"))
@@ -174,47 +166,6 @@ def _write_job(job: Path, run: Run, lines: pl.DataFrame, cut: date) -> Gate:
     }
     (job / "job.json").write_text(json.dumps(body, sort_keys=True))
     return label_leakage(tables["examples"].drop(SPEND), LABELS, settings.models.max_feature_auc)
-
-
-def _run_worker(job: Path, processes: int) -> None:
-    """Learn in a process of its own: it can be killed, run out of memory or hold a GPU without touching this one."""
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}",
-        "-m", "mktgen.steps.train_worker", "--job", str(job),
-    ]  # fmt: skip
-    with _child(command) as process:
-        assert process.stdout is not None
-        last = ""
-        for line in process.stdout:
-            last = line.rstrip() or last
-            print(line, end="", flush=True)
-        status = process.wait()
-    if status != 0:
-        raise TransientError(
-            f"the training process ended with status {status} (last line: {last}); it resumes when run again"
-        )
-
-
-@contextmanager
-def _child(command: list[str]) -> Iterator[subprocess.Popen[str]]:
-    """A subprocess that never outlives this one: killed with it by the kernel, or by us when we leave early."""
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1, preexec_fn=die_with_parent,
-        # Passive: OpenMP threads that spin at barriers starve each other where cores are shared (seen: 10 times slower).
-        env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONUNBUFFERED": "1"},
-    )  # fmt: skip
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-
-
-def die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent dies; elsewhere there is no such call, and an orphan ends by itself."""
-    if sys.platform == "linux":
-        ctypes.CDLL("libc.so.6", use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _fit_redemption(run: Run, lines: pl.DataFrame) -> tuple[redemption.RedemptionModel, pl.DataFrame]:
