@@ -103,6 +103,7 @@ def main() -> None:
             _compare(root, "two processes, replicated (DDP)", _command(root / "ddp", size=2)),
             _compare(root, "two processes, two micro-batches", _command(root / "both", size=2, accumulate=2)),
             _compare(root, "two processes, sharded (FSDP2)", _command(root / "fsdp", size=2, sharding="sharded")),
+            _compare(root, "sharded, two micro-batches", _command(root / "all", 2, "sharded", accumulate=2)),
             _killed(root, random.Random(arguments.seed), arguments.kills),
         ]
     print(f"{time.perf_counter() - started:.0f} s in all")

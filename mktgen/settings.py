@@ -59,6 +59,12 @@ class TransformerSettings(Section):
     average: float = Field(
         0.98, ge=0, lt=1, description="decay of the mean of the weights that is kept; 0 = the last weights"
     )
+    patience: int = Field(
+        0,
+        ge=0,
+        description="epochs without a better loss on the newest week before stopping; that week, and the four before it whose "
+        "labels it would tell, are then not learned. 0 = all is learned, for all epochs",
+    )
     learning_rate: float = Field(3e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     purchase_weight: float = Field(1.0, ge=0, description="weight of the purchase loss beside the ranking loss")
@@ -108,6 +114,9 @@ class ModelSettings(Section):
     gate_customers: int = Field(100, ge=10, description="customers that the honesty gates score again and again")
     max_feature_auc: float = Field(
         0.90, gt=0.5, le=1, description="a customer feature that alone tells a label better is taken for a leak"
+    )
+    sharding: Literal["replicated", "sharded"] = Field(
+        "replicated", description="of weights over the processes of a training: each has all (DDP) or a part (FSDP)"
     )
     threads: int = Field(2, ge=1, description="fixed, because sums in floating point depend on it")
     checkpoint_every: int = Field(50, ge=1, description="optimiser steps between checkpoints")

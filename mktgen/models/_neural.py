@@ -18,6 +18,7 @@ from mktgen.models import _files
 from mktgen.models._attributes import Attributes
 from mktgen.models._batch import Batch, Scene, by_token, collate
 from mktgen.models._checkpoint import WEIGHTS, weights_of
+from mktgen.models._early_stopping import Judge
 from mktgen.models._events import Floats, Ints, day_number, encode_events
 from mktgen.models._heads import Extras
 from mktgen.models._item_facts import CutFacts, plans, recent_lines
@@ -27,7 +28,7 @@ from mktgen.models._processes import processes, reproducible
 from mktgen.models._redemption import MailingScale, with_mailing_states
 from mktgen.models._sampling import CatalogueSampler
 from mktgen.models._scoring import Scorer
-from mktgen.models._states import batches, training_states, windows
+from mktgen.models._states import batches, split_by_time, training_states, windows
 from mktgen.models._taste import Taste
 from mktgen.models._trainer import Plan, Trainer
 from mktgen.models._vocabulary import Vocabulary
@@ -79,7 +80,9 @@ class NeuralModel(VectorModel):
         unit = spend_unit(data.examples)
         scale = MailingScale.learn(data.mailings) if data.mailings is not None else None
         attributes = Attributes.learn(data)
-        scene = training_scene(data, vocabulary, recipe, normalisation, unit, attributes, scale)
+        prepared = (data, vocabulary, recipe, normalisation, unit, attributes, scale)
+        scene = training_scene(*prepared, part="early" if recipe.patience else "all")
+        held = training_scene(*prepared, part="newest") if recipe.patience else None
         mailed = (len(scale.regression.features), len(scale.types)) if scale else (0, 0)
         sizes = (vocabulary.size, vocabulary.categories.height, len(FEATURES))
         known = (attributes.item_values.known.height, attributes.customers.known.height)
@@ -88,25 +91,29 @@ class NeuralModel(VectorModel):
             torch.manual_seed(session.seed)
             network = BehaviourNetwork(shape)
             network.standardise(copy_features(scene))
-            early, late = (
-                Taste.learn(scene.log, day, vocabulary.size, recipe.width, session.seed)
-                for day in (int(scene.moments.min()), day_number(data.cut))
+            judge = Judge(network, held, recipe.batch_customers) if held else None
+            days = [scene.moments.min(), held.moments.min() if held else day_number(data.cut), day_number(data.cut)]
+            early, judging, late = (
+                Taste.learn(scene.log, int(day), vocabulary.size, recipe.width, session.seed) for day in days
             )
-            network.take(late, early)
-            identity = _identity(scene, shape, recipe, [session.seed, settings.threads, group.size])
+            network.take(judging, early)
+            run = [session.seed, settings.threads, group.size, settings.sharding]
             plan = Plan(
                 epochs=recipe.epochs,
                 learning_rate=recipe.learning_rate,
                 weight_decay=recipe.weight_decay,
                 checkpoint_every=settings.checkpoint_every,
-                identity=identity,
+                identity=_identity(scene, shape, recipe, run),
                 parts=_parts(recipe, redemption=scale is not None),
                 accumulate=recipe.accumulate,
                 average=recipe.average,
+                patience=recipe.patience,
+                sharding=settings.sharding,
                 precision=torch.bfloat16 if group.device.type == "cuda" else torch.float32,
             )
             course = SceneCourse(scene, recipe.batch_customers, session.seed)
-            progress = Trainer(BehaviourLearner(network, shape), course, plan, session, group).run()
+            progress = Trainer(BehaviourLearner(network, shape), course, plan, session, group, judge).run()
+            network.take(late, early)
         rates = data.examples.select(pl.col("purchased_7d", "purchased_28d").mean()).row(0)
         limits = (recipe.events, recipe.memory_events, settings.threads, recipe.min_item_lines)
         self._scorer = Scorer(
@@ -236,9 +243,10 @@ def training_scene(
     unit: float = 1.0,
     attributes: Attributes | None = None,
     scale: MailingScale | None = None,
+    part: Literal["all", "early", "newest"] = "all",
 ) -> Scene:
     """Everything a training reads, as arrays; `unit`: minor units that spend is counted in; `attributes`: those of `data`;
-    scale: of data.mailings.
+    scale: of data.mailings; part: of split_by_time, where the newest week is kept to judge by.
 
     Raises PermanentError where there is nothing to learn from.
     """
@@ -246,6 +254,13 @@ def training_scene(
     examples = data.examples.sort("cut", "customer_id")
     rows = (log.find(examples["customer_id"].to_list()), examples["cut"].to_physical().to_numpy().astype(np.int64))
     states = training_states(log, rows, day_number(data.cut))
+    mailings = data.mailings
+    if part != "all":
+        early, newest = split_by_time(states)
+        states = early if part == "early" else newest
+        if mailings is not None:
+            closed = pl.col("cut").to_physical() <= int(early.cut.max(initial=-1))
+            mailings = replace(mailings, rows=mailings.rows.filter(closed)) if part == "early" else None
     if not states.customer.size:
         raise PermanentError(
             f"no customer has events and a later week to learn from before {data.cut}; train on a later day"
@@ -256,12 +271,12 @@ def training_scene(
     goods, code_good, people = (attributes or Attributes.learn(data)).of_log(log, vocabulary, data)
     sampled = 0 < recipe.negatives < vocabulary.size
     extras = replace(Extras.none(vocabulary.categories.height), week="labelled" if recipe.category_weight else "no")
-    if data.mailings is not None and scale is not None:
-        mailed = data.mailings.rows
+    if mailings is not None and scale is not None:
+        mailed = mailings.rows
         on = (log.find(mailed["customer_id"].to_list()), mailed["cut"].to_physical().to_numpy().astype(np.int64))
         states, place = with_mailing_states(states, log, *on)
         categories = data.items.select("item_id", "category")
-        extras = replace(extras, mailed=scale.encode(data.mailings, place, vocabulary, categories, labelled=True))
+        extras = replace(extras, mailed=scale.encode(mailings, place, vocabulary, categories, labelled=True))
     return Scene(
         log=log,
         states=states,
@@ -290,8 +305,8 @@ def copy_features(scene: Scene) -> torch.Tensor:
     return collate(scene, sample[np.argsort(-length, kind="stable")]).candidate_features
 
 
-def _identity(scene: Scene, shape: Architecture, recipe: TransformerSettings, run: list[int]) -> str:
-    """Digest of all that decides the result of a training; `run`: seed, threads and processes."""
+def _identity(scene: Scene, shape: Architecture, recipe: TransformerSettings, run: list[Any]) -> str:
+    """Digest of all that decides the result of a training; `run`: seed, threads, processes and how weights lie on them."""
     log = scene.log
     digest = hashlib.sha256()
     facts = {"shape": asdict(shape), "recipe": recipe.model_dump(), "run": run, "torch": torch.__version__}

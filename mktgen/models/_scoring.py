@@ -22,7 +22,7 @@ from mktgen.models._normalise import FEATURES, Normalisation
 from mktgen.models._processes import reproducible
 from mktgen.models._redemption import MailingScale
 from mktgen.models._softmax import Pairs
-from mktgen.models._states import States, Windows
+from mktgen.models._states import States, windows
 from mktgen.models._topk import stream_top
 from mktgen.models._vocabulary import Vocabulary
 from mktgen.models.base import History, Mailings
@@ -204,16 +204,12 @@ class Scorer:
         )
         known = found["_row"].is_not_null().to_numpy()
         goods, code_good, people = self.attributes.of_log(log, self.vocabulary, history)
+        days = np.full(len(asked), day_number(history.cut), dtype=np.int64)
+        states = States(owner, days, stop, stop, np.where(known, owner, -1))
         return Scene(
             log=log,
-            states=States(
-                owner,
-                np.full(len(asked), day_number(history.cut), dtype=np.int64),
-                stop,
-                stop,
-                np.where(known, owner, -1),
-            ),
-            windows=Windows(np.maximum(log.first[:-1], stop - self.events), stop, owner, owner + 1),
+            states=states,
+            windows=windows(log, states, self.events),
             moments=np.array([day_number(history.cut)], dtype=np.int64),
             facts=_facts(history, log.item_ids),
             vocabulary_facts=_facts(history, self.vocabulary.items["item_id"]),

@@ -7,14 +7,18 @@ where the cut is one of the examples, the two purchase labels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mktgen.models._events import EventLog, Ints
 
+Bools = NDArray[np.bool_]
+
 TARGET_DAYS: Final = 7
+LABEL_DAYS: Final = 28  # the longest label of an example
 ACTIVE_DAYS: Final = 84
 _MIXING: Final = 8  # batches whose windows are sorted by length together
 
@@ -32,6 +36,9 @@ class States:
     end: Ints
     until: Ints
     example: Ints
+
+    def where(self, chosen: Bools) -> States:
+        return States(*(getattr(self, f.name)[chosen] for f in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,13 @@ def training_states(log: EventLog, examples: tuple[Ints, Ints], cut: int) -> Sta
     newest = np.where(end > log.first[customer], log.day[np.maximum(end - 1, 0)], -ACTIVE_DAYS)
     keep = (example >= 0) | ((until > end) & (day - newest <= ACTIVE_DAYS))
     return States(customer[keep], day[keep], end[keep], until[keep], example[keep])
+
+
+def split_by_time(states: States) -> tuple[States, States]:
+    """(to learn, to judge by): the newest week that has targets, and the states whose labels were closed when it began."""
+    aimed = states.until > states.end
+    newest = int(states.cut[aimed].max(initial=-1))
+    return states.where(states.cut + LABEL_DAYS <= newest), states.where(aimed & (states.cut == newest))
 
 
 def windows(log: EventLog, states: States, events: int) -> Windows:

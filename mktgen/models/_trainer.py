@@ -199,7 +199,8 @@ class Trainer(Generic[LessonT]):
         mine = chosen[self.group.rank :: self.group.size]
         # A last batch smaller than the group is trained on by all alike rather than by some on nothing.
         mine = mine if len(chosen) >= self.group.size else chosen
-        pieces = min(self.plan.accumulate, len(mine))
+        # As many on every process: FSDP gathers weights in each forward pass, and one pass more would wait for ever.
+        pieces = min(self.plan.accumulate, max(len(chosen) // self.group.size, 1))
         draw = (self.session.seed, number, self.group.rank)
         return [self.course.lesson(mine[i::pieces], (*draw, i)) for i in range(pieces)]
 

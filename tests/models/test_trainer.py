@@ -6,13 +6,17 @@ import json
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
+import torch
 
 from mktgen.models import model_class
 from mktgen.models._checkpoint import PROGRESS, Envelope
+from mktgen.models._neural import NeuralModel
 from mktgen.models.base import FitReport, Session
 from tests.models.train_process import CUT, SETTINGS
 from tests.support.shop import make_shop
@@ -152,3 +156,49 @@ def test_two_processes_agree_and_resume(tmp_path: Path) -> None:
     first = [read(tmp_path / "first" / f"rank{rank}") for rank in (0, 1)]
     assert first[0] == first[1]
     assert read(tmp_path / "again" / "rank1") == first[0]
+
+
+def test_sharded_processes_take_equally_many_micro_batches_of_an_odd_step(tmp_path: Path) -> None:
+    """Three windows on two processes in two micro-batches: one process has two of them, the other one. FSDP gathers the
+    weights in every forward pass, so a pass more on one side would wait for ever."""
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    options = ("--sharding", "sharded", "--batch", "3", "--accumulate", "2")
+    module = ("-m", "tests.models.train_process", "transformer", tmp_path / "checkpoint", tmp_path / "out", *options)
+    subprocess.run(command(*launcher, *module), capture_output=True, text=True, check=True, timeout=180)
+    first = [read(tmp_path / "out" / f"rank{rank}") for rank in (0, 1)]
+    assert first[0] == first[1]
+
+
+def test_the_newest_week_chooses_the_epoch_and_is_not_learned() -> None:
+    """With a rate at which the loss of a week that was not learned soon rises, a patient training stops before its end."""
+    data, lines = SHOP.training_set(CUT, cuts=6), Lines()
+    recipe = SETTINGS.transformer.model_copy(update={"epochs": 12, "learning_rate": 0.1, "patience": 1, "average": 0.0})
+    report = model_class("transformer")().fit(
+        data, SETTINGS.model_copy(update={"transformer": recipe}), Session(7, session().checkpoints, lines)
+    )
+    judged = report.curves["judgement"]
+    assert 2 <= len(judged) < 12
+    assert judged[-1] < max(judged)
+    assert judged.index(max(judged)) == len(judged) - 2, "stopped one epoch after the best"
+    whole = model_class("transformer")().fit(data, SETTINGS, session())
+    assert report.metrics["states"] < whole.metrics["states"]
+
+
+def test_what_the_newest_week_holds_changes_no_learned_weight() -> None:
+    """Other purchases in its place are judged differently, and the weights of the epoch are the same."""
+    recipe = SETTINGS.transformer.model_copy(update={"epochs": 1, "patience": 1})
+    settings = SETTINGS.model_copy(update={"transformer": recipe})
+    data = SHOP.training_set(CUT, cuts=6)
+    newest = pl.col("business_date") >= CUT - timedelta(days=7)
+    goods = ("item_id", "category")
+    other = data.events.with_columns(pl.when(newest).then(pl.col(name).shuffle(1)).otherwise(name) for name in goods)
+    weights, judgements = [], []
+    for events in (data.events, other):
+        model = model_class("transformer")()
+        report = model.fit(replace(data, events=events), settings, session())
+        assert isinstance(model, NeuralModel)
+        weights.append(dict(model._trained.network.named_parameters()))
+        judgements.append(report.curves["judgement"])
+    assert not data.events.equals(other)
+    assert judgements[0] != judgements[1]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])

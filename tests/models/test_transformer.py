@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,6 +20,7 @@ from mktgen.models import model_class
 from mktgen.models._attributes import Attributes
 from mktgen.models._batch import Batch, Scene, collate
 from mktgen.models._copying import HALF_LIVES, decayed_counts
+from mktgen.models._events import day_number
 from mktgen.models._network import Architecture, BehaviourNetwork, expected_spend, rank_loss, spend_loss
 from mktgen.models._neural import NeuralModel, training_scene
 from mktgen.models._normalise import FEATURES, Normalisation
@@ -313,6 +315,28 @@ def test_scores_are_those_of_the_training_forward_pass(model: NeuralModel) -> No
                 best = dense[row].sort(descending=True, stable=True)
                 assert mine["item_id"].to_list() == ids[best.indices[:5].numpy()].tolist()
                 np.testing.assert_allclose(mine["score"], best.values[:5], rtol=0, atol=1e-4)
+
+
+def test_scoring_at_a_cut_gives_the_states_that_training_had_there(model: NeuralModel) -> None:
+    """The other way round as well: scene, windows and batches of training against those of scoring, for histories longer
+    than a window too."""
+    scorer, recipe = model._trained, type(model).recipe(SETTINGS)
+    cut = max(DATA.examples["cut"])
+    scene = training_scene(DATA, scorer.vocabulary, recipe, scorer.normalisation, scorer.spend_unit, scorer.attributes)
+    trained: dict[str, np.ndarray[Any, Any]] = {}
+    with reproducible(1), torch.inference_mode():
+        for chosen in batches(scene.windows, 8, 0, 0):
+            batch = collate(scene, chosen)
+            found = scorer.network.states(batch).numpy()
+            index = np.concatenate([np.arange(scene.windows.first[w], scene.windows.last[w]) for w in chosen])
+            at_cut = np.flatnonzero(scene.states.cut[index] == day_number(cut))
+            trained |= {scene.log.customers[scene.states.customer[index[row]]]: found[row] for row in at_cut}
+    history = SHOP.history(cut, events=10_000)
+    served = model.vectors(history, list(trained))
+    lengths = dict(history.events.group_by("customer_id").len().iter_rows())
+    assert sum(lengths[customer] > scorer.events for customer in trained) > 10
+    for customer, vector in served.iter_rows():
+        np.testing.assert_allclose(vector, trained[customer], rtol=0, atol=1e-5)
 
 
 def test_an_item_that_became_common_after_training_is_ranked_by_its_category(model: NeuralModel) -> None:

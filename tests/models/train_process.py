@@ -55,11 +55,16 @@ def main() -> None:
     parser.add_argument("checkpoints", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--pause", type=float, default=0.0)
+    parser.add_argument("--sharding", default="replicated")
+    parser.add_argument("--batch", type=int, default=SMALL["batch_customers"])
+    parser.add_argument("--accumulate", type=int, default=1)
     args = parser.parse_args()
+    recipe = SETTINGS.transformer.model_copy(update={"batch_customers": args.batch, "accumulate": args.accumulate})
+    settings = SETTINGS.model_copy(update={"sharding": args.sharding, "transformer": recipe})
     model = model_class(args.kind)()
     lines: list[str] = []
     session = Session(7, DirectoryCheckpoints(args.checkpoints, args.pause), lines.append)
-    model.fit(make_shop(customers=24, items=40, days=150).training_set(CUT, cuts=3), SETTINGS, session)
+    model.fit(make_shop(customers=24, items=40, days=150).training_set(CUT, cuts=3), settings, session)
     model.save(args.out / f"rank{os.environ.get('RANK', '0')}")
     print("\n".join(lines))
 
