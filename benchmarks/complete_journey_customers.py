@@ -4,7 +4,8 @@
         [--retrain each-cut|once] [--settings FILE ...] [--json FILE]
 
 Protocol: benchmarks/complete_journey/customers_task.py. Intervals are 95%, by household over all cuts (mailings)
-together; differences are to the task's reference, on the same draws. Each seed of a product model is a row. A kind is
+together; differences are to the simple model that is best by that measure on these rows, on the same draws (it is chosen
+where it is compared, which favours it). Each seed of a product model is a row. A kind is
 judged on spend and on redemption where it has them; for redemption it is trained before the campaigns' split, on the same
 mailings as the baselines. `--out`: calibration plots, one png per task.
 """
@@ -25,7 +26,7 @@ from benchmarks.complete_journey import command, tabular
 from benchmarks.complete_journey.calibration import draw
 from benchmarks.complete_journey.customers_task import CAMPAIGN_SPLIT, Examples, examples, redemption
 from benchmarks.complete_journey.data import NOTICE, Tables, canonical
-from benchmarks.complete_journey.intervals import Bools, Estimate, Floats, Households
+from benchmarks.complete_journey.intervals import Estimate, Floats, Households
 from benchmarks.complete_journey.items_task import history_at, training_at
 from benchmarks.complete_journey.product import Retrain, trained
 from mktgen import config
@@ -44,12 +45,12 @@ Predictions = dict[str, Floats]  # row -> one value per test row
 
 @dataclass(frozen=True)
 class Task:
-    """What happened (Boolean, or dollars), what each row said, and the row that others are compared with."""
+    """What happened (Boolean, or dollars), and what each row said; `simple`: the rows that a product model must beat."""
 
     name: str
     outcome: Floats
     predictions: Predictions
-    reference: str
+    simple: tuple[str, ...]
     households: pl.Series
     amount: bool = False
 
@@ -57,21 +58,16 @@ class Task:
 def purchase_tasks(data: Examples, models: Mapping[str, pl.DataFrame]) -> list[Task]:
     """models: row -> customer_id, cut, p_purchase_7d, p_purchase_28d (and spend_28d) of the test examples, in order."""
     households = data.test["customer_id"]
-    week = _both(data, "purchased_7d") | {name: _column(frame, "p_purchase_7d") for name, frame in models.items()}
+    simple = _both(data, "purchased_7d")
+    week = simple | {name: _column(frame, "p_purchase_7d") for name, frame in models.items()}
     month = {name: 1.0 - p for name, p in _both(data, "purchased_28d").items()}
     month |= {name: 1.0 - _column(frame, "p_purchase_28d") for name, frame in models.items()}
+    spend, amounts = _amounts(data, models)
     churned = 1.0 - _column(data.test, "purchased_28d")
     return [
-        Task("purchase within 7 days", _column(data.test, "purchased_7d"), week, "HGB", households),
-        Task("churn: no purchase within 28 days", churned, month, "HGB", households),
-        Task(
-            "spend in 28 days ($)",
-            _column(data.test, "spend_28d"),
-            _amounts(data, models),
-            "84 d / 3",
-            households,
-            True,
-        ),
+        Task("purchase within 7 days", _column(data.test, "purchased_7d"), week, tuple(simple), households),
+        Task("churn: no purchase within 28 days", churned, month, tuple(simple), households),
+        Task("spend in 28 days ($)", _column(data.test, "spend_28d"), amounts, spend, households, True),
     ]
 
 
@@ -85,7 +81,7 @@ def _both(data: Examples, outcome: str) -> Predictions:
     }
 
 
-def _amounts(data: Examples, models: Mapping[str, pl.DataFrame]) -> Predictions:
+def _amounts(data: Examples, models: Mapping[str, pl.DataFrame]) -> tuple[tuple[str, ...], Predictions]:
     target = _column(data.train, "spend_28d")
     rows = {
         "mean": np.full(data.test.height, target.mean()),
@@ -93,7 +89,8 @@ def _amounts(data: Examples, models: Mapping[str, pl.DataFrame]) -> Predictions:
         "HGB absolute error": tabular.boosted_amount(data.train, target, "absolute_error")(data.test),
         "HGB Poisson": tabular.boosted_amount(data.train, target, "poisson")(data.test),
     }
-    return rows | {name: _column(frame, "spend_28d") for name, frame in models.items() if "spend_28d" in frame.columns}
+    told = {name: _column(frame, "spend_28d") for name, frame in models.items() if "spend_28d" in frame.columns}
+    return tuple(rows), rows | told
 
 
 def redemption_task(data: Examples, seed: int, models: Predictions) -> Task:
@@ -107,9 +104,9 @@ def redemption_task(data: Examples, seed: int, models: Predictions) -> Task:
         "LR all": tabular.logistic(train, label, names)(test),
         "HGB": tabular.boosted(train, label, names)(test),
         "the product's": product.predict(data.test)["p_redeem"].to_numpy(),
-        **models,
     }
-    return Task("redemption of a mailed campaign", _column(test, "redeemed"), rows, "LR all", test["customer_id"])
+    redeemed, households = _column(test, "redeemed"), test["customer_id"]
+    return Task("redemption of a mailed campaign", redeemed, rows | models, tuple(rows), households)
 
 
 def product_rows(
@@ -169,49 +166,57 @@ def _column(frame: pl.DataFrame, name: str) -> Floats:
 
 
 # -- figures ----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Measure:
+    """own: of a row; against: its difference to another row's, on the same draws. larger: whether more is better."""
+
+    own: Callable[[Floats], Estimate]
+    against: Callable[[Floats, Floats], Estimate]
+    larger: bool
+
+    def best(self, predictions: Predictions, among: tuple[str, ...]) -> str:
+        sign = -1.0 if self.larger else 1.0
+        return min(among, key=lambda name: (sign * self.own(predictions[name]).value, name))
+
+
 def figures(task: Task) -> list[dict[str, Any]]:
-    """Two measures per row, each with its interval and its difference to the reference."""
-    households = Households(task.households, RESAMPLES, SEED)
-    measures = _amount_measures(task, households) if task.amount else _chance_measures(task, households)
+    """Two measures per row, each with its interval and its difference to the best simple row."""
+    measures = _measures(task)
+    best = {name: measure.best(task.predictions, task.simple) for name, measure in measures.items()}
     rows = []
     for name, predicted in task.predictions.items():
         row: dict[str, Any] = {"task": task.name, "row": name, "mean": float(predicted.mean())}
-        for measure, (own, against) in measures.items():
-            row[measure] = asdict(own(predicted))
-            row[f"{measure} vs {task.reference}"] = asdict(against(predicted))
+        for measure, how in measures.items():
+            against = how.against(predicted, task.predictions[best[measure]])
+            row[measure] = {**asdict(how.own(predicted)), "best simple": best[measure], "against it": asdict(against)}
         rows.append(row)
     return rows
 
 
-Measures = dict[str, tuple[Callable[[Floats], Estimate], Callable[[Floats], Estimate]]]
-
-
-def _chance_measures(task: Task, households: Households) -> Measures:
-    label: Bools = task.outcome > 0.5
-    reference = task.predictions[task.reference]
+def _measures(task: Task) -> dict[str, Measure]:
+    households, label = Households(task.households, RESAMPLES, SEED), task.outcome > 0.5
 
     def loss(p: Floats) -> Floats:
         clipped = np.clip(p, 1e-7, 1 - 1e-7)
         return -np.where(label, np.log(clipped), np.log1p(-clipped))
 
-    return {
-        "AUC": (lambda p: households.auc(label, p), lambda p: households.auc_difference(label, p, reference)),
-        "log loss": (lambda p: households.mean(loss(p)), lambda p: households.mean(loss(p) - loss(reference))),
-    }
-
-
-def _amount_measures(task: Task, households: Households) -> Measures:
     def error(predicted: Floats) -> Floats:
         return np.abs(predicted - task.outcome)
 
-    reference = error(task.predictions[task.reference])
-    return {
-        "MAE": (lambda p: households.mean(error(p)), lambda p: households.mean(error(p) - reference)),
-        "RMSE": (
-            lambda p: households.root_mean(error(p) ** 2),
-            lambda p: households.root_mean(error(p) ** 2, reference**2),
-        ),
-    }
+    def mean_of(each: Callable[[Floats], Floats]) -> Measure:
+        return Measure(lambda p: households.mean(each(p)), lambda p, q: households.mean(each(p) - each(q)), False)
+
+    if not task.amount:
+        auc = Measure(
+            lambda p: households.auc(label, p), lambda p, q: households.auc_difference(label, p, q), larger=True
+        )
+        return {"AUC": auc, "log loss": mean_of(loss)}
+    rmse = Measure(
+        lambda p: households.root_mean(error(p) ** 2),
+        lambda p, q: households.root_mean(error(p) ** 2, error(q) ** 2),
+        larger=False,
+    )
+    return {"MAE": mean_of(error), "RMSE": rmse}
 
 
 def show(task: Task, rows: list[dict[str, Any]]) -> None:
@@ -219,10 +224,12 @@ def show(task: Task, rows: list[dict[str, Any]]) -> None:
     print(f"\n{task.name}: {task.outcome.size} rows, {task.households.n_unique()} households, {kind}")
     for row in rows:
         cells = []
-        for measure in ("MAE", "RMSE") if task.amount else ("AUC", "log loss"):
-            own, against = Estimate(**row[measure]), Estimate(**row[f"{measure} vs {task.reference}"])
-            versus = "" if row["row"] == task.reference else f"  vs {task.reference} {against.signed()}"
-            cells.append(f"{measure} {own}{versus}")
+        for measure, found in row.items():
+            if not isinstance(found, dict):
+                continue
+            best = found["best simple"]
+            versus = "" if row["row"] == best else f"  vs {best} {Estimate(**found['against it']).signed()}"
+            cells.append(f"{measure} {Estimate(found['value'], found['low'], found['high'])}{versus}")
         print(f"  {row['row']:<22}" + "  |  ".join(cells), flush=True)
 
 
