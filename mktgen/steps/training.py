@@ -153,7 +153,8 @@ def _write_job(job: Path, run: Run, lines: pl.DataFrame, cut: date) -> Gate:
     sample = history_at(lines.filter(pl.col("customer_id").is_in(customers)), cut, settings.features)
     for name in JOB_TABLES:
         tables[name].write_parquet(job / f"{name}.parquet")
-    for name, frame in around(run).before(cut).items():
+    known = around(run).before(cut)
+    for name, frame in known.items():
         frame.write_parquet(job / f"{name}.parquet")
     for name in TABLES:
         getattr(sample, name).write_parquet(job / f"{SAMPLE}{name}.parquet")
@@ -165,7 +166,8 @@ def _write_job(job: Path, run: Run, lines: pl.DataFrame, cut: date) -> Gate:
         "customers": customers,
     }
     (job / "job.json").write_text(json.dumps(body, sort_keys=True))
-    return label_leakage(tables["examples"].drop(SPEND), LABELS, settings.models.max_feature_auc)
+    told = tables["examples"].drop(SPEND).join(known["customer_attributes"], on="customer_id", how="left")
+    return label_leakage(told, LABELS, settings.models.max_feature_auc)
 
 
 def _fit_redemption(run: Run, lines: pl.DataFrame) -> tuple[redemption.RedemptionModel, pl.DataFrame]:
