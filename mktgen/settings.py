@@ -110,7 +110,7 @@ class ModelSettings(Section):
     )
     train_cuts: int = Field(16, ge=2, description="weekly cuts whose labels end before the evaluation window")
     top_k: int = Field(50, ge=10, description="items kept per customer, seen and unseen apart")
-    bootstrap: int = Field(300, ge=50, description="household resamples of the promotion interval")
+    bootstrap: int = Field(2000, ge=50, description="household resamples of the promotion interval")
     gate_customers: int = Field(100, ge=10, description="customers that the honesty gates score again and again")
     max_feature_auc: float = Field(
         0.90, gt=0.5, le=1, description="a customer feature that alone tells a label better is taken for a leak"

@@ -21,9 +21,9 @@ _TRIES: Final = 20  # draws per resample until both classes are in it
 
 
 def paired_difference(
-    challenger: pl.DataFrame, incumbent: pl.DataFrame, metric: str, *, resamples: int, seed: int
+    challenger: pl.DataFrame, incumbent: pl.DataFrame, metric: str, *, resamples: int, seed: int, level: float = LEVEL
 ) -> Interval:
-    """Mean difference challenger - incumbent of a per-customer metric, with its 95% percentile interval.
+    """Mean difference challenger - incumbent of a per-customer metric, with its percentile interval (95% unless said).
 
     Both frames: customer_id and `metric`; the same customers must have a value (nulls are left out on both sides).
     d_i = challenger_i - incumbent_i is resampled by household, so what both models find easy or hard cancels out.
@@ -40,11 +40,15 @@ def paired_difference(
     difference = joined[metric].to_numpy() - joined[f"{metric}_incumbent"].to_numpy()
     rng = np.random.default_rng(seed)
     means = np.array([difference[_draw(rng, difference.size)].mean() for _ in range(resamples)])
-    return _interval(float(difference.mean()), means, f"paired household bootstrap of the mean, {resamples} resamples")
+    return _interval(
+        float(difference.mean()), means, f"paired household bootstrap of the mean, {resamples} resamples", level
+    )
 
 
-def auc_difference(label: Bools, challenger: Floats, incumbent: Floats, *, resamples: int, seed: int) -> Interval:
-    """AUC(challenger) - AUC(incumbent) on the same households, with its 95% percentile interval.
+def auc_difference(
+    label: Bools, challenger: Floats, incumbent: Floats, *, resamples: int, seed: int, level: float = LEVEL
+) -> Interval:
+    """AUC(challenger) - AUC(incumbent) on the same households, with its percentile interval (95% unless said).
 
     One row per household, in the same order in all three. A resample without both classes is drawn again. Raises
     ValueError where lengths differ, only one class is present, or a class is so rare that resamples miss it.
@@ -57,7 +61,7 @@ def auc_difference(label: Bools, challenger: Floats, incumbent: Floats, *, resam
     for index in range(resamples):
         rows = _draw_both(rng, label)
         differences[index] = auc(label[rows], challenger[rows]) - auc(label[rows], incumbent[rows])
-    return _interval(value, differences, f"paired household bootstrap of the AUC, {resamples} resamples")
+    return _interval(value, differences, f"paired household bootstrap of the AUC, {resamples} resamples", level)
 
 
 def _draw(rng: np.random.Generator, size: int) -> NDArray[np.int64]:
@@ -72,6 +76,6 @@ def _draw_both(rng: np.random.Generator, label: Bools) -> NDArray[np.int64]:
     raise ValueError(f"{int(label.sum())} of {label.size} labels are positive: too few for an interval of the AUC")
 
 
-def _interval(value: float, draws: Floats, method: str) -> Interval:
-    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(value=value, low=float(low), high=float(high), method=method)
+def _interval(value: float, draws: Floats, method: str, level: float) -> Interval:
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value=value, low=float(low), high=float(high), method=f"{method}, {100 * level:.4g}%")

@@ -1,7 +1,9 @@
 """Who becomes champion: a challenger must win on the same frozen cut, surely enough; else the incumbent stays.
 
-The challenger is the best of the others by point estimate, so its lead is a little flattered (a winner's curse that
-grows with the number of kinds); the interval is not widened for it. The bar is the lower bound, not the estimate.
+The bar is the lower bound of the lead, not the estimate. The challenger is the best of the others by point estimate, so
+its lead is flattered the more, the more kinds there are: with m of them the interval has level 1 - 0.05 / m (Bonferroni).
+So the chance that any kind without a true lead is promoted is at most 2.5%, however the kinds depend on one another. Needs
+about 40 m resamples or more: with fewer, the outermost stand for quantiles that lie further out. Dunn, JASA 56 (1961).
 
 A kind that failed an honesty gate is no candidate, however good its figures. Where that is the incumbent, its version of
 the last training day stays; where there is none yet, the best honest kind is taken; where there is none of those either,
@@ -20,7 +22,7 @@ import polars as pl
 
 from mktgen.documents import Gate, Interval, TaskPromotion
 from mktgen.errors import GateFailed, PermanentError
-from mktgen.evaluation.bootstrap import auc_difference, paired_difference
+from mktgen.evaluation.bootstrap import LEVEL, auc_difference, paired_difference
 from mktgen.evaluation.classification import align, auc, columns
 
 RANKING_METRIC: Final = "ndcg_at_10"
@@ -64,8 +66,8 @@ def promote_ranking(
     points = {kind: mean_of(frame) for kind, frame in customers.items()}
     race = _Race("ranking", RANKING_METRIC, incumbent, points, barred or {}, kept_from)
     return race.decide(
-        lambda challenger: paired_difference(
-            customers[challenger], customers[incumbent], RANKING_METRIC, resamples=resamples, seed=seed
+        lambda challenger, level: paired_difference(
+            customers[challenger], customers[incumbent], RANKING_METRIC, resamples=resamples, seed=seed, level=level
         )
     )
 
@@ -101,7 +103,9 @@ def promote_customer(
     points = {kind: auc(label, score) for kind, score in scores.items()}
     race = _Race("customer", CUSTOMER_METRIC, incumbent, points, barred or {}, kept_from)
     return race.decide(
-        lambda challenger: auc_difference(label, scores[challenger], scores[incumbent], resamples=resamples, seed=seed)
+        lambda challenger, level: auc_difference(
+            label, scores[challenger], scores[incumbent], resamples=resamples, seed=seed, level=level
+        )
     )
 
 
@@ -124,10 +128,11 @@ class _Race:
     barred: Mapping[str, str]
     kept_from: date | None
 
-    def decide(self, compare: Callable[[str], Interval]) -> TaskPromotion:
-        """`compare`: challenger -> its difference to the incumbent."""
-        incumbent, challenger = self.incumbent, self._best_other()
-        difference = compare(challenger) if challenger else None
+    def decide(self, compare: Callable[[str, float], Interval]) -> TaskPromotion:
+        """`compare`: challenger, level -> its difference to the incumbent with an interval of that level."""
+        incumbent, others = self.incumbent, self._others()
+        challenger = others[0] if others else None
+        difference = compare(others[0], 1.0 - (1.0 - LEVEL) / len(others)) if others else None
         facts = self._facts(challenger, difference) if challenger and difference else "there is no other candidate"
         if challenger and difference and difference.low > 0:
             return self._promotion(challenger, f"replaces {incumbent}: {facts}; the lower bound is above 0", difference)
@@ -146,10 +151,10 @@ class _Race:
         told = "; ".join(f"{kind} failed {self.barred[kind]}" for kind in sorted(self.points) if kind in self.barred)
         raise GateFailed(f"promotion of {self.task}: no honest kind, and no earlier champion to keep: {told}")
 
-    def _best_other(self) -> str | None:
-        """The best honest kind besides the incumbent; ties by name."""
-        honest = {kind: value for kind, value in self.points.items() if kind not in {self.incumbent, *self.barred}}
-        return min(honest, key=lambda kind: (-honest[kind], kind), default=None)
+    def _others(self) -> list[str]:
+        """The honest kinds besides the incumbent, the best first; ties by name."""
+        honest = self.points.keys() - {self.incumbent, *self.barred}
+        return sorted(honest, key=lambda kind: (-self.points[kind], kind))
 
     def _facts(self, challenger: str, difference: Interval) -> str:
         return (

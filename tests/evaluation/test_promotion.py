@@ -97,6 +97,22 @@ def test_without_a_sure_win_the_incumbent_stays_and_the_reason_says_so(lead: flo
     assert got.difference.value == pytest.approx(lead)
 
 
+def test_the_best_of_many_kinds_without_a_lead_is_seldom_promoted() -> None:
+    """A world without any lead, nine challengers: with intervals of 95% one of them would win in about a sixth of all cuts."""
+    rng, wins, plain = np.random.default_rng(11), 0, 0
+    repetitions = 200
+    for _ in range(repetitions):
+        base = rng.random(150)
+        kinds = {"old": frame(base)} | {f"new {n}": frame(base + rng.normal(0, 0.2, 150)) for n in range(9)}
+        got = promote_ranking(kinds, "old", resamples=800, seed=1)
+        wins += got.champion != "old"
+        assert got.difference is not None
+        best = paired_difference(kinds[got.challenger], kinds["old"], "ndcg_at_10", resamples=200, seed=1)
+        plain += best.low > 0
+    assert wins <= 12, "2.5% of 200 are 5; more than 12 come by chance once in 700 times"
+    assert plain > 25, "the world is one in which the choice among many matters"
+
+
 def test_a_lone_incumbent_stays_and_an_absent_one_is_an_error() -> None:
     alone = promote_ranking({"old": frame(np.ones(9))}, "old", resamples=50, seed=1)
     assert alone.champion == alone.challenger == "old"
