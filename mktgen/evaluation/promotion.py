@@ -3,9 +3,9 @@
 The challenger is the best of the others by point estimate, so its lead is a little flattered (a winner's curse that
 grows with the number of kinds); the interval is not widened for it. The bar is the lower bound, not the estimate.
 
-A kind that failed an honesty gate, or was never held against the untrained line, is no candidate, however good its figures. Where that is the incumbent, its version of
-the last training day stays; where there is none yet, the best honest kind is taken; where there is none of those either,
-promotion stops.
+A kind that failed an honesty gate, or was never held against the untrained line, is no candidate, however good its
+figures. Where that is the incumbent, its version of the last training day stays; where there is none yet, the best honest
+kind is taken; where there is none of those either, promotion stops.
 """
 
 from __future__ import annotations
