@@ -97,7 +97,7 @@ def placed(scores: pl.DataFrame, customers: list[str], items: list[str]) -> Floa
 
 def scored(model: Model, week: Week, items: list[str]) -> Floats:
     """[households, new items] as the product ranks them: among all items it can rank."""
-    every = week.history.items.height
+    every = week.history.items.height + week.history.item_attributes.height
     parts = [
         model.rank(week.history, week.customers[low : low + _TOGETHER], every).filter(pl.col("item_id").is_in(items))
         for low in range(0, len(week.customers), _TOGETHER)

@@ -72,7 +72,11 @@ class TransformerSettings(Section):
     category_weight: float = Field(0.3, ge=0, description="weight of the loss of the week's categories; 0 = none")
     redemption_weight: float = Field(0.3, ge=0, description="weight of the redemption loss, where mailings are given")
     dropout: float = Field(0.1, ge=0, lt=1)
-    min_item_lines: int = Field(10, ge=1, description="rarer items share their category's token")
+    min_item_lines: int = Field(
+        10,
+        ge=1,
+        description="lines that an item needs for a token of its own; rarer ones are scored by category and attributes",
+    )
     negatives: int = Field(0, ge=0, description="items drawn per step to score against; 0 = the whole vocabulary")
 
 

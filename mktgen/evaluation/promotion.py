@@ -5,9 +5,9 @@ its lead is flattered the more, the more kinds there are: with m of them the int
 So the chance that any kind without a true lead is promoted is at most 2.5%, however the kinds depend on one another. Needs
 about 40 m resamples or more: with fewer, the outermost stand for quantiles that lie further out. Dunn, JASA 56 (1961).
 
-A kind that failed an honesty gate is no candidate, however good its figures. Where that is the incumbent, its version of
-the last training day stays; where there is none yet, the best honest kind is taken; where there is none of those either,
-promotion stops.
+A kind that failed an honesty gate, or was never held against the untrained line, is no candidate, however good its
+figures. Where that is the incumbent, its version of the last training day stays; where there is none yet, the best honest
+kind is taken; where there is none of those either, promotion stops.
 """
 
 from __future__ import annotations
@@ -30,16 +30,22 @@ CUSTOMER_METRIC: Final = "auc"
 
 Task = Literal["ranking", "customer"]
 _BEARS_ON: Final[Mapping[str, Task]] = {"label_leakage": "customer", "untrained_floor": "ranking"}
+# Gates whose question must have been asked: who leaves the untrained kinds out of the settings doesn't get rid of their line.
+_MUST_BE_ASKED: Final = frozenset({"untrained_floor"})
 
 
 def failed_gates(gates: Iterable[Gate], task: Task) -> str:
     """The failed gates that bar a kind from a task, with their details; "" where it may be promoted.
 
     Leaking customer features bar from the customer task (rankings are learnt from events), the untrained line from ranking,
-    every other gate from both.
+    every other gate from both. A gate that had nothing to ask (passed is None) bars from nothing, but for the untrained line.
     """
-    failed = [gate for gate in gates if gate.passed is False and _BEARS_ON.get(gate.name, task) == task]
+    failed = [gate for gate in gates if _bars(gate) and _BEARS_ON.get(gate.name, task) == task]
     return "; ".join(f"{gate.name}: {gate.detail}" for gate in failed)
+
+
+def _bars(gate: Gate) -> bool:
+    return gate.passed is False or (gate.passed is None and gate.name in _MUST_BE_ASKED)
 
 
 def mean_of(customers: pl.DataFrame) -> float:

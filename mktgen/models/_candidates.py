@@ -116,10 +116,11 @@ def _visits(known: Interactions) -> list[Floats]:
 
 
 def _category_index(events: pl.DataFrame, items: pl.DataFrame, ids: list[str]) -> Ints:
-    """Category number of every item; items outside the catalogue take the category of their last event."""
+    """Category number of every item; items outside the catalogue take the category of their last event,
+    and those without one are of a category of their own."""
     of = dict(events.select("item_id", "category").iter_rows()) | dict(items.select("item_id", "category").iter_rows())
-    names = {name: index for index, name in enumerate(sorted(set(of.values())))}
-    return np.array([names[of[item]] for item in ids], dtype=np.int64)
+    names = {name: index for index, name in enumerate(sorted({name or "" for name in of.values()}))}
+    return np.array([names[of[item] or ""] for item in ids], dtype=np.int64)
 
 
 def _category_count(known: Interactions, category: Ints) -> Floats:

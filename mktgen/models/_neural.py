@@ -72,9 +72,14 @@ class NeuralModel(VectorModel):
     def fit(self, data: TrainingSet, settings: ModelSettings, session: Session) -> FitReport:
         """See Model.fit. Reads torch.distributed's environment; with several processes each ends with the same weights.
 
-        Raises PermanentError where there are no events to learn from.
+        Raises PermanentError where there are no items or no events to learn from.
         """
         recipe = self.recipe(settings)
+        if data.items.is_empty():
+            raise PermanentError(
+                f"items as of {data.cut}: the table has no rows, and {self.kind} learns which of its items come next; "
+                "run extract_features for this day, or train on a later day"
+            )
         vocabulary = Vocabulary.learn(data.items, recipe.min_item_lines)
         normalisation = Normalisation.learn(data.examples)
         unit = spend_unit(data.examples)
@@ -115,7 +120,7 @@ class NeuralModel(VectorModel):
             progress = Trainer(BehaviourLearner(network, shape), course, plan, session, group, judge).run()
             network.take(late, early)
         rates = data.examples.select(pl.col("purchased_7d", "purchased_28d").mean()).row(0)
-        limits = (recipe.events, recipe.memory_events, settings.threads, recipe.min_item_lines)
+        limits = (recipe.events, recipe.memory_events, settings.threads)
         self._scorer = Scorer(
             network.cpu().eval(),
             shape,
@@ -184,7 +189,6 @@ class NeuralModel(VectorModel):
             "events": scorer.events,
             "memory_events": scorer.memory,
             "threads": scorer.threads,
-            "min_item_lines": scorer.min_item_lines,
             "base_rates": list(scorer.base_rates),
             "spend_unit_minor": scorer.spend_unit,
             "normalisation": scorer.normalisation.to_json(),
@@ -206,7 +210,7 @@ class NeuralModel(VectorModel):
         network = BehaviourNetwork(shape)
         network.load_state_dict(load_file(str(directory / WEIGHTS)))
         model = cls()
-        sizes = (body["events"], body["memory_events"], body["threads"], body["min_item_lines"])
+        sizes = (body["events"], body["memory_events"], body["threads"])
         week, month = body["base_rates"]
         normalisation = Normalisation.from_json(body["normalisation"])
         model._scorer = Scorer(

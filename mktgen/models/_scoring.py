@@ -54,20 +54,20 @@ class Scorer:
     events: int
     memory: int
     threads: int
-    min_item_lines: int
     mailings: MailingScale | None = None
 
     def rank(self, history: History, customers: list[str], k: int) -> pl.DataFrame:
         """See Model.rank. Customers without events get the popular items of the last 28 days.
 
-        Items that became common after the training compete by category, attributes and popularity.
+        Every item of the catalogue has a score: what the model has no token for, for want of lines, competes by category,
+        attributes and popularity, down to items that were never sold.
         """
         found = _Found()
         if k < 1:
             return found.frame([])
         catalogue = self._catalogue(history)
         scene = self._scene(history, customers)
-        popular = _popular(history.items, k)
+        popular = _popular(catalogue["item_id"], history, k)
         with reproducible(self.threads), torch.inference_mode():
             table, offset = self._output_layer(catalogue, history)
             for chosen, batch in self._batches(scene):
@@ -170,13 +170,22 @@ class Scorer:
             yield chosen, collate(scene, chosen)
 
     def _catalogue(self, history: History) -> pl.DataFrame:
-        """item_id, category of the vocabulary in token order, then of the items that became common since, by item_id."""
-        since = history.items.filter(pl.col("lines_all") >= self.min_item_lines)
-        since = since.join(self.vocabulary.items, on="item_id", how="anti").sort("item_id")
-        return pl.concat([self.vocabulary.items, since.select("item_id", "category")])
+        """item_id, category of the vocabulary, of history.items, and of the merchandise of history.item_attributes; by item_id.
+
+        Token 0 stands for all that is not in the vocabulary. History.items is of the past alone, while item attributes have
+        no dates: that the catalogue lists an item counts as known at every cut, as its attributes do. No sale
+        on or after the cut is looked at.
+        """
+        sold = history.items.select("item_id", "category")
+        listed = history.item_attributes.filter(pl.col("merchandise").fill_null(True)).select("item_id", "category")
+        every = pl.concat([self.vocabulary.items, sold, listed])
+        # As with the attributes, what was learned of an item stands.
+        return (
+            every.group_by("item_id", maintain_order=True).agg(pl.col("category").drop_nulls().first()).sort("item_id")
+        )
 
     def _output_layer(self, catalogue: pl.DataFrame, history: History) -> tuple[torch.Tensor, torch.Tensor]:
-        """[V + new, Q] and [V + new]: what `heads` computes for the vocabulary, extended by the new items."""
+        """[items, Q] and [items]: what `heads` computes for the vocabulary, and the same for the other items."""
         facts = _facts(history, catalogue["item_id"])
         known = self.attributes.of_items(catalogue["item_id"], history.item_attributes)
         columns = Columns(
@@ -284,8 +293,11 @@ def _facts(history: History, ids: pl.Series) -> CutFacts:
     return CutFacts(known, plans(history.promotions, ids, np.array([day_number(history.cut)], dtype=np.int64)))
 
 
-def _popular(items: pl.DataFrame, k: int) -> tuple[NDArray[np.object_], NDArray[np.float64]]:
-    ordered = items.sort(["lines_28d", "item_id"], descending=[True, False]).head(k)
+def _popular(ids: pl.Series, history: History, k: int) -> tuple[NDArray[np.object_], NDArray[np.float64]]:
+    """The k of `ids` that sold best lately, ties by item_id; those that never sold come last."""
+    lines = history.items.select("item_id", "lines_28d")
+    known = ids.to_frame().join(lines, on="item_id", how="left").with_columns(pl.col("lines_28d").fill_null(0.0))
+    ordered = known.sort(["lines_28d", "item_id"], descending=[True, False]).head(k)
     return ordered["item_id"].to_numpy().astype(object), np.log(ordered["lines_28d"].to_numpy() + 0.5)
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol, Self
+from typing import ClassVar, Final, Literal, Protocol, Self
 
 import polars as pl
 
 from mktgen import contracts
-from mktgen.models._input_checks import refuse_unusable
+from mktgen.models._input_checks import in_order, refuse_unusable
 from mktgen.settings import ModelSettings
 
 Task = Literal["ranking", "customer", "spend"]
@@ -42,7 +42,8 @@ class TrainingSet:
     items: contracts.ITEM_FEATURES as of `cut`. promotions: contracts.ITEM_PROMOTIONS known before `cut`; empty = not known.
     mailings: campaigns whose labels were final before `cut`, for kinds that learn redemption. item_attributes,
     customer_attributes: contracts.ITEMS and contracts.CUSTOMERS of any of them, where something is known; they have no dates
-    and count as known at all times. Raises PermanentError where a value can't be learned from (see refuse_unusable).
+    and count as known at all times. Rows may come in any order and are put into one, so that every kind learns the same from
+    the same rows. Raises PermanentError where something can't be learned from (see refuse_unusable).
     """
 
     cut: date
@@ -55,7 +56,15 @@ class TrainingSet:
     customer_attributes: pl.DataFrame = field(default_factory=contracts.CUSTOMERS.empty)
 
     def __post_init__(self) -> None:
-        refuse_unusable(self.cut, self.events, self.examples, self.items)
+        refuse_unusable(
+            self.cut, self.events, self.examples, self.items, self.item_attributes, self.customer_attributes
+        )
+        for name, key in _ORDER.items():
+            object.__setattr__(self, name, in_order(getattr(self, name), key))
+        if self.mailings is not None:
+            rows = in_order(self.mailings.rows, ("cut", "campaign_id", "customer_id"))
+            covered = in_order(self.mailings.items, ("campaign_id", "item_id"))
+            object.__setattr__(self, "mailings", replace(self.mailings, rows=rows, items=covered))
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,7 @@ class History:
     events: contracts.SEQUENCES (the last events of each customer), same order as in training.
     features: contracts.CUSTOMER_FEATURES as of `cut`. items: contracts.ITEM_FEATURES as of `cut`.
     promotions: contracts.ITEM_PROMOTIONS known before `cut`; empty = not known.
-    Attributes as in training. Raises PermanentError where a value can't be scored from (see refuse_unusable).
+    Attributes as in training. Raises PermanentError where something can't be scored from (see refuse_unusable).
     """
 
     cut: date
@@ -78,7 +87,19 @@ class History:
     customer_attributes: pl.DataFrame = field(default_factory=contracts.CUSTOMERS.empty)
 
     def __post_init__(self) -> None:
-        refuse_unusable(self.cut, self.events, self.features, self.items)
+        refuse_unusable(
+            self.cut, self.events, self.features, self.items, self.item_attributes, self.customer_attributes
+        )
+
+
+_ORDER: Final[Mapping[str, tuple[str, ...]]] = {
+    "events": ("customer_id", "event_time", "order_id", "item_id"),
+    "examples": ("cut", "customer_id"),
+    "items": ("item_id",),
+    "promotions": ("item_id", "week_start"),
+    "item_attributes": ("item_id",),
+    "customer_attributes": ("customer_id",),
+}
 
 
 class Checkpoints(Protocol):

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.next_item.__main__ import counter_rows
 from benchmarks.next_item.checkpoints import DirectoryCheckpoints
 from benchmarks.next_item.counter import counter_answers
 from benchmarks.next_item.data import Questions, Sequences, diginetica, movielens, with_validation
@@ -108,6 +109,26 @@ def test_the_counter_knows_the_circle() -> None:
     assert found["HR@10"] > 0.95
     again = means(counter_answers(cycles(200, repeats=True), data.test, 20), data.test.target)
     assert again["HR@10"] > 0.95
+
+
+def test_the_counter_is_asked_with_and_without_the_validation_part() -> None:
+    """Only the validation part shows that 1 follows on 0, so only the counter that learned it knows the answer at once."""
+    data = Sequences(
+        item=np.array([2, 3, 0, 1, 0]),
+        first=np.array([0, 2, 4, 5]),
+        learn=np.array([2, 2, 4]),
+        items=30,
+        repeats=True,
+        validation=Questions(np.array([2]), np.array([3]), np.array([1])),
+        test=Questions(np.array([4]), np.array([5]), np.array([1])),
+    )
+    without, learned = counter_rows(data)
+    names = [
+        "untrained transition counter, without the validation part",
+        "untrained transition counter, with the validation part",
+    ]
+    assert [without["name"], learned["name"]] == names
+    assert (without["MRR@20"], learned["MRR@20"]) == (0.5, 1.0)
 
 
 def test_figures_by_hand() -> None:

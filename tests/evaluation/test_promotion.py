@@ -225,6 +225,21 @@ def test_gates_bear_on_the_tasks_that_they_are_about() -> None:
     assert failed_gates([gate("point_in_time", True), gate("skew", None)], "ranking") == ""
 
 
+def test_who_was_never_held_against_the_untrained_line_is_barred_from_ranking_with_the_reason() -> None:
+    kinds = field()
+    asked = {kind: untrained_floor(kind, kinds, set(), resamples=100, seed=1) for kind in kinds}
+    assert {gate.passed for gate in asked.values()} == {None}
+    barred = {kind: failed_gates([gate], "ranking") for kind, gate in asked.items()}
+    assert set(barred.values()) == {
+        "untrained_floor: no untrained kind was evaluated: add transition_counter or popularity to models.kinds"
+    }
+    assert {failed_gates([gate], "customer") for gate in asked.values()} == {""}
+    with pytest.raises(GateFailed, match=r"no honest kind.*add transition_counter or popularity to models\.kinds"):
+        promote_ranking(kinds, "old", resamples=100, seed=1, barred=barred)
+    kept = promote_ranking(kinds, "old", resamples=100, seed=1, barred=barred, kept_from=date(2017, 1, 2))
+    assert (kept.champion, kept.kept_from) == ("old", date(2017, 1, 2))
+
+
 def test_the_untrained_line_must_be_beaten_surely() -> None:
     kinds = field() | {"popularity": frame(np.full(400, 0.05))}
     lines = {"old", "popularity"}

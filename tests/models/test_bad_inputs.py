@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -345,6 +345,104 @@ def test_infinite_facts_of_a_customer_are_refused_by_name() -> None:
         replace(DATA, examples=examples)
 
 
+# -- keys and flags ---------------------------------------------------------------------------------------------------
+Bad = tuple[Callable[[History], History], str]
+
+
+def twice(frame: pl.DataFrame) -> pl.DataFrame:
+    return pl.concat([frame, frame.head(2)])
+
+
+def unknown_at(frame: pl.DataFrame, column: str, row: int = 3) -> pl.DataFrame:
+    here = pl.int_range(pl.len()) == row
+    return frame.with_columns(pl.when(here).then(None).otherwise(pl.col(column)).alias(column))
+
+
+BAD_HISTORIES: dict[str, Bad] = {
+    "items": (
+        lambda h: replace(h, items=twice(h.items)),
+        r"^items as of 2017-06-04: 4 of 52 rows share their item_id with another, e\.g\. \{'item_id': 'i0000'\}; .*one row",
+    ),
+    "features": (
+        lambda h: replace(h, features=twice(h.features)),
+        r"^customer features as of 2017-06-04: 4 of \d+ rows share their customer_id with another, e\.g\. .*'c0000'.*one row",
+    ),
+    "item attributes": (
+        lambda h: replace(h, item_attributes=twice(h.item_attributes)),
+        r"^item attributes as of 2017-06-04: 4 of 52 rows share their item_id .*'i0000'",
+    ),
+    "customer attributes": (
+        lambda h: replace(h, customer_attributes=twice(h.customer_attributes)),
+        r"^customer attributes as of 2017-06-04: 4 of \d+ rows share their customer_id .*'c0001'",
+    ),
+    "flag": (
+        lambda h: replace(h, events=unknown_at(h.events, "on_promotion")),
+        r"^events as of 2017-06-04: on_promotion is missing in 1 of \d+ rows, e\.g\. .*'c0000'.*; mend them",
+    ),
+    **{
+        f"events without {column}": (
+            lambda h, column=column: replace(h, events=unknown_at(h.events, column)),  # type: ignore[misc]
+            rf"^events as of 2017-06-04: {column} is missing in 1 of \d+ rows",
+        )
+        for column in ("customer_id", "event_time", "business_date", "order_id", "item_id")
+    },
+    "item without a name": (
+        lambda h: replace(h, items=unknown_at(h.items, "item_id")),
+        r"^items as of 2017-06-04: item_id is missing in 1 of 50 rows",
+    ),
+    "features of nobody": (
+        lambda h: replace(h, features=unknown_at(h.features, "customer_id")),
+        r"^customer features as of 2017-06-04: customer_id is missing in 1 of",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BAD_HISTORIES)
+def test_two_rows_for_one_and_unknown_keys_or_flags_are_refused_by_name(what: str) -> None:
+    """Before any kind is asked to score."""
+    spoil, said = BAD_HISTORIES[what]
+    with pytest.raises(PermanentError, match=said):
+        spoil(HISTORY)
+
+
+BAD_TRAINING: dict[str, tuple[dict[str, pl.DataFrame], str]] = {
+    "items": ({"items": twice(DATA.items)}, r"^items .* 4 of 52 rows share their item_id with another, .*'i0000'"),
+    "examples": (
+        {"examples": twice(DATA.examples)},
+        r"^examples as of 2017-06-04: 4 of \d+ rows share their customer_id and cut with another, e\.g\. .*'c0000'.*2017",
+    ),
+    "flag": ({"events": unknown_at(DATA.events, "on_promotion")}, r"^events .*on_promotion is missing in 1 of"),
+    "label": ({"examples": unknown_at(DATA.examples, "purchased_7d")}, r"^examples .*purchased_7d is missing in 1 of"),
+    "amount": (
+        {"examples": unknown_at(DATA.examples, "spend_28d_minor")},
+        r"^examples .*spend_28d_minor is not a finite",
+    ),
+    "day": ({"examples": unknown_at(DATA.examples, "cut")}, r"^examples .*cut is missing in 1 of"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_TRAINING)
+def test_two_rows_for_one_and_unknown_keys_flags_or_labels_are_not_learned_from(what: str) -> None:
+    spoilt, said = BAD_TRAINING[what]
+    with pytest.raises(PermanentError, match=said):
+        replace(DATA, **spoilt)  # type: ignore[arg-type]
+
+
+def test_a_customer_of_several_cuts_is_no_repetition() -> None:
+    assert DATA.examples["customer_id"].is_duplicated().any()
+    answers_of = replace(DATA, examples=DATA.examples)
+    assert answers_of.examples.height == DATA.examples.height
+
+
+def test_items_of_no_category_are_no_obstacle(model: Model) -> None:
+    """Neither in the table of items nor in the events."""
+    items, events = (
+        frame.with_columns(pl.when(pl.col("item_id") != "i0003").then("category").alias("category"))
+        for frame in (HISTORY.items, HISTORY.events)
+    )
+    everyone_is_ranked(answers(model, replace(HISTORY, items=items, events=events), CUSTOMERS), CUSTOMERS)
+
+
 # -- learning ---------------------------------------------------------------------------------------------------------
 def test_nothing_to_learn_from_is_said_or_there_is_nothing_to_learn(model: Model) -> None:
     """A kind that learns refuses; one that counts has counted nothing, and still ranks what is popular now."""
@@ -356,6 +454,36 @@ def test_nothing_to_learn_from_is_said_or_there_is_nothing_to_learn(model: Model
     else:
         assert not model.untrained
         assert "train on a later day" in said or "widen the training period" in said
+
+
+def test_no_items_to_learn_of_is_said_or_they_are_not_needed(model: Model) -> None:
+    fresh = type(model)()
+    said = refusal(lambda: fresh.fit(replace(DATA, items=DATA.items.clear()), SETTINGS, session()))
+    if isinstance(model, NeuralModel):
+        assert said is not None
+        assert said.startswith(f"items as of 2017-06-04: the table has no rows, and {model.kind} learns")
+        return
+    assert said is None
+    everyone_is_ranked(answers(fresh, HISTORY, CUSTOMERS), CUSTOMERS)
+
+
+def test_the_order_of_training_rows_changes_no_byte(model: Model, tmp_path: Path) -> None:
+    tables = {f.name: getattr(DATA, f.name) for f in fields(DATA)}
+    turned = {
+        name: frame.sample(fraction=1.0, shuffle=True, seed=5)
+        for name, frame in tables.items()
+        if isinstance(frame, pl.DataFrame)
+    }
+    assert not turned["events"].equals(DATA.events)
+    shuffled = type(model)()
+    shuffled.fit(replace(DATA, **turned), SETTINGS, session())  # type: ignore[arg-type]
+    stored = []
+    for name, learned in (("as given", model), ("shuffled", shuffled)):
+        place = tmp_path / name
+        place.mkdir()
+        learned.save(place)
+        stored.append({path.name: path.read_bytes() for path in place.iterdir()})
+    assert stored[0] == stored[1]
 
 
 def refusal(work: Callable[[], object]) -> str | None:
