@@ -47,7 +47,7 @@ PUBLISHED: Final = {
         "SASRec+, 3000 negatives (same)": {"HR@10": 0.3159, "NDCG@10": 0.1857},
     },
     "diginetica": {
-        # Not from a paper: measured on these very files, with a counter of its own recipe (all training sessions learned).
+        # Not from a paper: measured on these very files, with a counter of its own recipe.
         "co-transition counter (measured, in no paper)": {"HR@20": 0.4610, "MRR@20": 0.1558},
         "SR-GNN": {"HR@20": 0.5073, "MRR@20": 0.1759},
         "GCE-GNN": {"HR@20": 0.5422, "MRR@20": 0.1904},

@@ -138,7 +138,9 @@ def _worlds(run: Run, cut: date) -> honesty.Worlds:
 def _note(entry: ModelEntry) -> str:
     figures = ", ".join(f"{name} {entry.metrics[name]:.4f}" for name in _SHOWN if name in entry.metrics)
     failed = [gate.name for gate in entry.gates if gate.passed is False]
-    return f"{entry.kind}: {figures}; {'failed ' + ', '.join(failed) if failed else 'all gates passed'}"
+    unasked = [gate.name for gate in entry.gates if gate.passed is None]
+    word = f"failed {', '.join(failed)}" if failed else "no gate failed" if unasked else "all gates passed"
+    return f"{entry.kind}: {figures}; {word}" + (f" (nothing to ask: {', '.join(unasked)})" if unasked else "")
 
 
 _SHOWN = (
