@@ -33,7 +33,7 @@ from mktgen.models._backbone import Backbone, Size
 from mktgen.models._packing import Packing
 from mktgen.models._processes import processes, reproducible
 from mktgen.models._sampling import CatalogueSampler
-from mktgen.models._softmax import Pairs, catalogue_logsumexp
+from mktgen.models._softmax import Pairs, catalogue_logsumexp, output_flops
 from mktgen.models._topk import stream_top
 from mktgen.models._trainer import Learner, Plan, Trainer
 from mktgen.models.base import Session
@@ -92,7 +92,8 @@ class BigNextItem(Learner):
         return {"next": (torch.logaddexp(rest, hit) - hit).sum()}
 
     def flops(self, batch: Batch) -> float:
-        return batch.events * (SIZE.flops_per_row(EVENTS / 2) + 8.0 * SIZE.width * batch.column.shape[0])
+        backbone = batch.events * SIZE.flops_per_row(batch.packing.context)
+        return backbone + output_flops(batch.events, batch.column.shape[0], SIZE.width)
 
 
 @dataclass(frozen=True)

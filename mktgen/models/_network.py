@@ -20,7 +20,7 @@ from mktgen.models._events import CHANNELS, GAP_BUCKETS, KINDS, PRICE_BANDS, WEE
 from mktgen.models._item_facts import PLAN_FACTS
 from mktgen.models._packing import Packing
 from mktgen.models._redemption import RedemptionHead, redemption_loss
-from mktgen.models._softmax import catalogue_logsumexp
+from mktgen.models._softmax import catalogue_logsumexp, output_flops
 from mktgen.models._taste import COUNT_SCALE, HALF_LIFE, Taste
 from mktgen.models._trainer import Learner
 
@@ -46,6 +46,13 @@ class Architecture:
     @property
     def size(self) -> Size:
         return Size.of(self.width, self.dropout)
+
+    def flops_per_row(self, context: float) -> float:
+        """Of the encoder in a training step, counted as Size.flops_per_row does. The recurrent layer's four gates each
+        multiply the input and the hidden state, whatever the context."""
+        if self.encoder == "lstm":
+            return 6.0 * 4 * self.width * (self.width + self.width)
+        return self.size.flops_per_row(context)
 
 
 class LstmEncoder(nn.Module):
@@ -348,7 +355,7 @@ class BehaviourLearner(Learner):
         }
 
     def flops(self, batch: Batch) -> float:
-        rows, longest = batch.item.shape[0], batch.packing.longest
-        encoder = rows * self.shape.size.flops_per_row(longest / 2)
-        asked = 2 * self.shape.width + batch.columns.popularity.shape[0]
-        return encoder + 8.0 * batch.row.shape[0] * batch.columns.token.shape[0] * asked
+        """Of the encoder and the output layer. The small heads are left out; so are the output layer's further columns,
+        which look up what depends on the moment."""
+        encoder = batch.item.shape[0] * self.shape.flops_per_row(batch.packing.context)
+        return encoder + output_flops(batch.row.shape[0], batch.columns.token.shape[0], 2 * self.shape.width)

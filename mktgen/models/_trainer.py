@@ -63,7 +63,8 @@ class Learner(nn.Module):
     """A network with its losses. `forward(batch)`: name -> sum of that loss over the batch."""
 
     def flops(self, batch: Any) -> float:
-        """Floating-point operations of a training step on this batch, matrix products only."""
+        """Floating-point operations of a training step on this batch: matrix products, none of them twice because it is
+        computed again."""
         raise TypeError(f"{type(self).__name__} doesn't count its operations")
 
 
