@@ -8,7 +8,8 @@ of the report, and the others go on. Found figures are written as they come. Exi
 All parts compute as the product trains, with deterministic kernels; where PyTorch says that one has none, the report says
 so and the part runs without. Speed is that of steps in bfloat16, with batches of different lengths that another thread moves
 to the device ahead, within the time. Work of a step = Size.flops_per_row(mean rows attended to) * rows +
-6 * rows * items * width for the output layer (`output_flops`), over the bf16 matrix rate measured just before in the same process. Without a GPU the same parts run at sizes whose speeds mean nothing.
+6 * rows * items * width for the output layer (`output_flops`), over the bf16 matrix rate measured just before in
+the same process. Without a GPU the same parts run at sizes whose speeds mean nothing.
 """
 
 from __future__ import annotations

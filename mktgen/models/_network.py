@@ -76,9 +76,9 @@ class EventInputs(nn.Module):
     The empty row that opens a window says who the customer is.
     """
 
-    def __init__(self, shape: Architecture) -> None:
+    def __init__(self, shape: Architecture, by_row: bool = False) -> None:
         super().__init__()
-        self.item = nn.Embedding(shape.items + 1, shape.width)
+        self.item = nn.Embedding(shape.items + 1, shape.width, sparse=by_row)
         self.category = nn.Embedding(shape.categories + 1, shape.width)
         sizes = (PRICE_BANDS, GAP_BUCKETS + 1, 2, WEEKDAYS, len(KINDS), len(CHANNELS))
         self.context = nn.ModuleList(nn.Embedding(size, shape.width) for size in sizes)
@@ -131,14 +131,16 @@ class BehaviourNetwork(nn.Module):
     early: Tensor
     early_weight: Tensor
 
-    def __init__(self, shape: Architecture) -> None:
+    def __init__(self, shape: Architecture, by_row: bool = False) -> None:
+        """by_row: the items' tables get gradients of rows, so that a step's cost doesn't grow with the vocabulary."""
         super().__init__()
         width = shape.width
-        self.inputs = EventInputs(shape)
+        self.inputs = EventInputs(shape, by_row)
         self.encoder = Backbone(shape.size, timed=True) if shape.encoder == "transformer" else LstmEncoder(shape.size)
         self.elapsed = nn.Sequential(nn.Linear(width + 2, width), nn.GELU(), nn.Linear(width, width))
         self.generate_query, self.copy_query = nn.Linear(width, width), nn.Linear(width, width)
-        self.item_bias, self.item_copy = nn.Embedding(shape.items + 1, 1), nn.Embedding(shape.items + 1, 1)
+        self.item_bias = nn.Embedding(shape.items + 1, 1, sparse=by_row)
+        self.item_copy = nn.Embedding(shape.items + 1, 1, sparse=by_row)
         self.category_copy = nn.Embedding(shape.categories + 1, 1)
         self.popularity = nn.Parameter(torch.tensor([1.0]))
         self.plan = nn.Linear(PLAN_FACTS, 1, bias=False)

@@ -16,11 +16,11 @@ from safetensors.torch import load_file, save_file
 from mktgen.errors import CorruptArtefact, PermanentError
 from mktgen.models import _files
 from mktgen.models._attributes import Attributes
-from mktgen.models._batch import Batch, Scene, by_token, collate
+from mktgen.models._batch import Batch, Scene, collate
 from mktgen.models._checkpoint import WEIGHTS, weights_of
 from mktgen.models._events import Floats, Ints, day_number, encode_events
 from mktgen.models._heads import Extras
-from mktgen.models._item_facts import CutFacts, plans, recent_lines
+from mktgen.models._item_facts import CutFacts, VocabularyFacts, plans, recent_lines
 from mktgen.models._network import Architecture, BehaviourLearner, BehaviourNetwork
 from mktgen.models._normalise import FEATURES, Normalisation
 from mktgen.models._processes import processes, reproducible
@@ -86,13 +86,15 @@ class NeuralModel(VectorModel):
         shape = Architecture(self.encoder, recipe.width, *sizes, recipe.dropout, *mailed, *known)
         with processes() as group, reproducible(settings.threads):
             torch.manual_seed(session.seed)
-            network = BehaviourNetwork(shape)
+            # A step on a sample touches its rows alone; with the whole vocabulary there are no others.
+            network = BehaviourNetwork(shape, by_row=scene.sampler is not None)
             network.standardise(copy_features(scene))
             early, late = (
                 Taste.learn(scene.log, day, vocabulary.size, recipe.width, session.seed)
                 for day in (int(scene.moments.min()), day_number(data.cut))
             )
             network.take(late, early)
+            del early, late
             identity = _identity(scene, shape, recipe, [session.seed, settings.threads, group.size])
             plan = Plan(
                 epochs=recipe.epochs,
@@ -252,7 +254,7 @@ def training_scene(
         )
     moments = np.unique(states.cut)
     facts = CutFacts(recent_lines(log, moments), plans(data.promotions, log.item_ids, moments))
-    common = by_token(facts, log, vocabulary.size)
+    common = VocabularyFacts.by_code(facts, log, vocabulary.size)
     goods, code_good, people = (attributes or Attributes.learn(data)).of_log(log, vocabulary, data)
     sampled = 0 < recipe.negatives < vocabulary.size
     extras = replace(Extras.none(vocabulary.categories.height), week="labelled" if recipe.category_weight else "no")
@@ -274,7 +276,7 @@ def training_scene(
         labels=examples.select("purchased_7d", "purchased_28d").to_numpy().astype(np.float32),
         spend=(np.maximum(examples["spend_28d_minor"].to_numpy(), 0) / unit).astype(np.float32),
         memory=recipe.memory_events,
-        sampler=CatalogueSampler.of(common.lines.max(axis=0).astype(np.float64), recipe.negatives) if sampled else None,
+        sampler=CatalogueSampler.of(common.most_lines().astype(np.float64), recipe.negatives) if sampled else None,
         extras=extras,
         goods=goods,
         code_good=code_good,

@@ -287,7 +287,7 @@ def test_the_sum_over_sampled_items_is_unbiased() -> None:
     chosen = batches(scene.windows, 4, seed=0, epoch=0)[0]
     with torch.no_grad():
         whole = net(collate(scene, chosen)).rest.double().exp()
-        lines = scene.vocabulary_facts.lines.max(axis=0).astype(np.float64)
+        lines = scene.vocabulary_facts.most_lines().astype(np.float64)
         sampled = replace(scene, sampler=CatalogueSampler.of(lines, 8))
         draws = torch.stack([net(collate(sampled, chosen, (3, number))).rest.double().exp() for number in range(400)])
     error = draws.std(0) / len(draws) ** 0.5
