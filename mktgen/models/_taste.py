@@ -71,4 +71,4 @@ def _factors(table: sparse.csr_matrix, rank: int, seed: int, first: int = 1) -> 
     kept = min(rank, *table.shape)
     if kept and table.nnz:
         found[first:, :kept] = randomized_svd(table, kept, random_state=seed)[2].T[first:]
-    return found
+    return found + np.float32(0.0)  # no zero is negative: equal factors have equal bytes
