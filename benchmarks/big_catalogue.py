@@ -1,11 +1,14 @@
 """Catalogues of ten thousand to ten million items: a training step and a scoring pass, each in a process of its own.
 
     python -m benchmarks.big_catalogue [--items 10000,100000,1000000,10000000] [--threads 2] [--json FILE]
+    python -m benchmarks.big_catalogue --product 10000 100000 1000000
 
 Training: the product's backbone, trainer and optimiser on made-up sequences; a softmax over a sample of the catalogue with
 known chances, the target apart; the item table's gradients are rows. Scoring: the best 100 for 1,000 customers, streamed.
 Time is the median of the steps after the first; beside the wall clock stand processor seconds. Nothing here depends on the
 values of the weights, so a table of millions is one block of random rows, repeated.
+
+With --product the Transformer of the product itself is fitted on a made-up shop of that many items, and ranks them.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -28,12 +32,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks import big_catalogue_product as product
 from benchmarks.next_item.checkpoints import DirectoryCheckpoints
 from mktgen.models._backbone import Backbone, Size
 from mktgen.models._packing import Packing
 from mktgen.models._processes import processes, reproducible
 from mktgen.models._sampling import CatalogueSampler
-from mktgen.models._softmax import Pairs, catalogue_logsumexp
+from mktgen.models._softmax import Pairs, catalogue_logsumexp, output_flops
 from mktgen.models._topk import stream_top
 from mktgen.models._trainer import Learner, Plan, Trainer
 from mktgen.models.base import Session
@@ -43,6 +48,7 @@ SEQUENCES, EVENTS, NEGATIVES, STEPS = 64, 50, 4096, 6
 CUSTOMERS, BEST = 1_000, 100
 _BLOCK: Final = 2**16  # random rows that a table consists of
 _WARM: Final = 1  # steps before the clock starts
+PRODUCT_WORKS: Final = {"fit": product.fit, "rank": product.rank}
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,8 @@ class BigNextItem(Learner):
         return {"next": (torch.logaddexp(rest, hit) - hit).sum()}
 
     def flops(self, batch: Batch) -> float:
-        return batch.events * (SIZE.flops_per_row(EVENTS / 2) + 8.0 * SIZE.width * batch.column.shape[0])
+        backbone = batch.events * SIZE.flops_per_row(batch.packing.context)
+        return backbone + output_flops(batch.events, batch.column.shape[0], SIZE.width)
 
 
 @dataclass(frozen=True)
@@ -159,6 +166,13 @@ def score(items: int, threads: int) -> dict[str, float]:
 
 def main() -> None:
     arguments = _arguments()
+    if arguments.worker in PRODUCT_WORKS:
+        found = PRODUCT_WORKS[arguments.worker](arguments.items[0], arguments.threads, arguments.place)
+        print(json.dumps(found))
+        return
+    if arguments.product:
+        _product(arguments)
+        return
     if arguments.worker:
         work = train if arguments.worker == "training step" else score
         facts = work(arguments.items[0], arguments.threads)
@@ -180,8 +194,29 @@ def main() -> None:
         arguments.json.write_text(json.dumps(rows, indent=1))
 
 
-def _run(items: int, work: str, threads: int) -> dict[str, float]:
+def _product(arguments: argparse.Namespace) -> None:
+    print(f"{product.NEGATIVES} items in a sample, {product.PER_STEP} windows of customers in a step; best {product.BEST} seen "
+          f"and unseen for {product.RANKED} customers; {arguments.threads} threads. Peaks include the data.")  # fmt: skip
+    print("| items | steps | step, s | step, CPU s | fit, CPU s | fit, peak MB | rank, CPU s | rank, peak MB |")
+    print("|---:|---:|---:|---:|---:|---:|---:|---:|", flush=True)
+    rows = []
+    for items in arguments.product:
+        with tempfile.TemporaryDirectory() as directory:
+            found = {work: _run(items, work, arguments.threads, Path(directory)) for work in PRODUCT_WORKS}
+        rows.append({"items": items, **found})
+        fit, rank = found["fit"], found["rank"]
+        print(
+            f"| {items:,} | {fit['steps']} | {fit['step_wall']:.3f} | {fit['step_cpu']:.3f} | {fit['cpu']:.1f} "
+            f"| {fit['peak_mb']:,.0f} | {rank['cpu']:.1f} | {rank['peak_mb']:,.0f} |",
+            flush=True,
+        )
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=1))
+
+
+def _run(items: int, work: str, threads: int, place: Path | None = None) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.big_catalogue", "--worker", work, "--items", str(items)]
+    command += [] if place is None else ["--place", str(place)]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     done = subprocess.run(
         [*command, "--threads", str(threads)], env=environment, stdout=subprocess.PIPE, text=True, check=True
@@ -198,6 +233,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--items", type=numbers, default=[10_000, 100_000, 1_000_000, 10_000_000])
     parser.add_argument("--works", type=lambda text: text.split(","), default=["training step", "scoring pass"])
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--product", type=int, nargs="+", metavar="ITEMS", help="fit and rank with the product's model")
+    parser.add_argument("--place", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--json", type=Path)
     return parser.parse_args()

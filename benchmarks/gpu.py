@@ -8,8 +8,8 @@ of the report, and the others go on. Found figures are written as they come. Exi
 All parts compute as the product trains, with deterministic kernels; where PyTorch says that one has none, the report says
 so and the part runs without. Speed is that of steps in bfloat16, with batches of different lengths that another thread moves
 to the device ahead, within the time. Work of a step = Size.flops_per_row(mean rows attended to) * rows +
-6 * rows * items * width for the output layer (its logits, computed again in backward, are not counted), over the bf16 matrix
-rate measured just before in the same process. Without a GPU the same parts run at sizes whose speeds mean nothing.
+6 * rows * items * width for the output layer (`output_flops`), over the bf16 matrix rate measured just before in
+the same process. Without a GPU the same parts run at sizes whose speeds mean nothing.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from mktgen.models._backbone import Backbone, Size  # noqa: E402
 from mktgen.models._optimiser import Optimiser  # noqa: E402
 from mktgen.models._packing import Packing  # noqa: E402
 from mktgen.models._processes import matrix_rate, reproducible  # noqa: E402
-from mktgen.models._softmax import Pairs, catalogue_logsumexp  # noqa: E402
+from mktgen.models._softmax import Pairs, catalogue_logsumexp, output_flops  # noqa: E402
 
 CPU: Final = torch.device("cpu")
 TOLERANCE: Final = {
@@ -82,13 +82,12 @@ SELF_CHECK: Final = Scale((64,), (False,), 500, 256, 10.0, 2, 128)
 
 @dataclass(frozen=True)
 class Batch:
-    """item, target: [N]; excluded: what a row may not be asked for; context: mean rows attended to."""
+    """item, target: [N]; excluded: what a row may not be asked for."""
 
     item: Tensor
     target: Tensor
     excluded: Pairs
     packing: Packing
-    context: float
 
     @classmethod
     def of(cls, rows: int, mean: float, items: int, seed: int) -> Batch:
@@ -99,14 +98,12 @@ class Batch:
         item, target, other = rng.integers(0, items, (3, total))
         row = np.flatnonzero(other != target)
         pairs = Pairs(torch.from_numpy(row), torch.from_numpy(other[row]))
-        context = float((lengths * (lengths + 1) / 2).sum() / total)
-        return cls(
-            torch.from_numpy(item), torch.from_numpy(target), pairs, Packing.of(lengths.astype(np.int64)), context
-        )
+        packing = Packing.of(lengths.astype(np.int64))
+        return cls(torch.from_numpy(item), torch.from_numpy(target), pairs, packing)
 
     def to(self, device: torch.device) -> Batch:
         item, target = self.item.to(device), self.target.to(device)
-        return Batch(item, target, self.excluded.to(device), self.packing.to(device), self.context)
+        return Batch(item, target, self.excluded.to(device), self.packing.to(device))
 
 
 class Task(nn.Module):
@@ -205,7 +202,8 @@ def speed(device: torch.device, scale: Scale, width: int, compiled: bool, determ
                 torch.autograd.backward(loss_of(task, batch, torch.bfloat16))
                 optimiser.step(1.0, 1.0)
                 rows += batch.item.numel()
-                work += batch.item.numel() * (size.flops_per_row(batch.context) + 6.0 * scale.items * width)
+                work += batch.item.numel() * size.flops_per_row(batch.packing.context)
+                work += output_flops(batch.item.numel(), scale.items, width)
             wait(device)
             return rows, work
 

@@ -17,7 +17,7 @@ from torch.nn import functional
 from benchmarks.next_item.data import Ints, Questions, Sequences
 from mktgen.models._backbone import Backbone, Size
 from mktgen.models._packing import Packing
-from mktgen.models._softmax import Pairs, catalogue_logsumexp
+from mktgen.models._softmax import Pairs, catalogue_logsumexp, output_flops
 from mktgen.models._topk import stream_top
 from mktgen.models._trainer import Learner
 
@@ -138,9 +138,9 @@ class NextItem(Learner):
         return {"next": (batch.weight * (total - hit)).sum()}
 
     def flops(self, batch: Batch) -> float:
-        per_row = self.recipe.size.flops_per_row(batch.packing.longest / 2)
         items = self.item.weight.shape[0] if batch.sample is None else batch.sample.item.shape[0]
-        return batch.events * (per_row + 8.0 * self.recipe.width * items)
+        backbone = batch.events * self.recipe.size.flops_per_row(batch.packing.context)
+        return backbone + output_flops(batch.events, items, self.recipe.width)
 
 
 @dataclass(frozen=True)

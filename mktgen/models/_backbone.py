@@ -39,7 +39,10 @@ class Size:
         return cls(width, layers if width < 512 else 8, max(1, width // 32), dropout)
 
     def flops_per_row(self, context: float) -> float:
-        """Of a training step (forward and backward), without the output layer; context: mean rows attended to."""
+        """Of a training step, without the output layer. context: see Packing.
+
+        Matrix products of the forward pass, and twice as much for backward; what is computed again is no more work done.
+        """
         weights = (5 + 3 * _HIDDEN) * self.width * self.width
         return self.layers * 6.0 * (weights + 2.0 * context * self.width)
 

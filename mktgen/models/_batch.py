@@ -13,7 +13,7 @@ from mktgen.models._attributes import Facts, ItemFacts
 from mktgen.models._copying import candidates
 from mktgen.models._events import BEGIN_GAP, WEEKDAYS, EventLog, Floats, Ints
 from mktgen.models._heads import ExtraBatch, Extras
-from mktgen.models._item_facts import PLAN_FACTS, CutFacts, scaled
+from mktgen.models._item_facts import CutFacts, VocabularyFacts, scaled
 from mktgen.models._movable import Movable
 from mktgen.models._packing import Packing
 from mktgen.models._sampling import CatalogueSampler
@@ -107,7 +107,7 @@ class Scene:
 
     facts: of the log's codes at each of `moments` (day numbers, sorted). features:
     [examples, F] standardised, labels: [examples, 2]. spend: [examples] of 28 days in the model's unit, NaN
-    where it isn't known. item_category: [V] tokens. vocabulary_facts: `facts` in token order.
+    where it isn't known. item_category: [V] tokens. vocabulary_facts: those by token.
     goods: attributes of the vocabulary's items in the order of their tokens, then of the log's other items; code_good: row
     in it by code. people: [customers, fields] tokens.
     sampler: draws the columns of a batch; None for the whole vocabulary. extras: what further heads read.
@@ -118,7 +118,7 @@ class Scene:
     windows: Windows
     moments: Ints
     facts: CutFacts
-    vocabulary_facts: CutFacts
+    vocabulary_facts: VocabularyFacts
     item_category: Ints
     features: Floats
     labels: Floats
@@ -129,17 +129,6 @@ class Scene:
     goods: ItemFacts
     code_good: Ints
     people: Ints
-
-
-def by_token(facts: CutFacts, log: EventLog, vocabulary_size: int) -> CutFacts:
-    """The vocabulary's facts, in token order, from those of the log's codes."""
-    moments = facts.lines.shape[0]
-    lines = np.zeros((moments, vocabulary_size), dtype=np.float32)
-    plan = np.zeros((moments, vocabulary_size, PLAN_FACTS), dtype=np.float32)
-    known = log.code_item > 0
-    lines[:, log.code_item[known] - 1] = facts.lines[:, known]
-    plan[:, log.code_item[known] - 1] = facts.plan[:, known]
-    return CutFacts(lines, plan)
 
 
 def collate(scene: Scene, chosen: Ints, draw: tuple[int, ...] = ()) -> Batch:
@@ -242,9 +231,10 @@ def _candidates(scene: Scene, state: Ints, moment: Ints, generator: np.random.Ge
     new = np.setdiff1d(wanted, before, assume_unique=True)
     hit_state, hit_token = new // width, log.code_item[new % width]
     hit_state, hit_token = hit_state[hit_token > 0], hit_token[hit_token > 0]
-    columns, place = _columns(scene, np.unique(hit_token), generator)
+    columns = _columns(scene, np.unique(hit_token), generator)
+    columns_of = columns.token.numpy()
     token = log.code_item[found.code]
-    out_state, out_column = np.r_[found.state, hit_state], place[np.r_[token, hit_token]]
+    out_state, out_column = np.r_[found.state, hit_state], _places(columns_of, np.r_[token, hit_token])
     out = np.flatnonzero(out_column >= 0)
     out = out[np.argsort(out_state[out], kind="stable")]
     values = {
@@ -254,7 +244,7 @@ def _candidates(scene: Scene, state: Ints, moment: Ints, generator: np.random.Ge
         "candidate_features": found.features,
         "candidate_weight": share[found.state] * again,
         "hit_state": hit_state,
-        "hit_column": place[hit_token],
+        "hit_column": _places(columns_of, hit_token),
         "hit_weight": share[hit_state],
     }
     tensors: dict[str, Any] = {name: torch.from_numpy(np.ascontiguousarray(v)) for name, v in values.items()}
@@ -262,8 +252,8 @@ def _candidates(scene: Scene, state: Ints, moment: Ints, generator: np.random.Ge
     return {**tensors, "columns": columns, "excluded": excluded}, int(np.count_nonzero(size))
 
 
-def _columns(scene: Scene, hits: Ints, generator: np.random.Generator) -> tuple[Columns, Ints]:
-    """Columns, and each token's place among them (-1: none; so is token 0's)."""
+def _columns(scene: Scene, hits: Ints, generator: np.random.Generator) -> Columns:
+    """In the order of their tokens. A sample's cost doesn't grow with the vocabulary."""
     size = scene.item_category.size
     if scene.sampler is not None:
         drawn, log_weight = scene.sampler.draw(generator)
@@ -273,14 +263,21 @@ def _columns(scene: Scene, hits: Ints, generator: np.random.Generator) -> tuple[
     else:
         token = np.arange(1, size + 1, dtype=np.int64)
         weight = np.zeros(size, dtype=np.float32)
-    place = np.full(size + 1, -1, dtype=np.int64)
-    place[token] = np.arange(token.size)
-    columns = Columns(
+    facts = scene.vocabulary_facts.take(token - 1)
+    return Columns(
         token=torch.from_numpy(token),
         category=torch.from_numpy(scene.item_category[token - 1]),
-        popularity=torch.from_numpy(scaled(scene.vocabulary_facts.lines[:, token - 1])),
-        plan=torch.from_numpy(scene.vocabulary_facts.plan[:, token - 1]),
+        popularity=torch.from_numpy(scaled(facts.lines)),
+        plan=torch.from_numpy(facts.plan),
         log_weight=torch.from_numpy(weight),
         facts=scene.goods.take(token),
     )
-    return columns, place
+
+
+def _places(columns: Ints, token: Ints) -> Ints:
+    """Place of each token among the columns' tokens, which ascend; -1 for one that isn't there."""
+    if not columns.size:
+        return np.full(token.size, -1, dtype=np.int64)
+    place = np.searchsorted(columns, token)
+    there = columns[np.minimum(place, columns.size - 1)] == token
+    return np.where(there, place, -1).astype(np.int64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Final, Self
 
@@ -45,9 +45,10 @@ def weights_of(network: nn.Module) -> dict[str, Tensor]:
     return {name: whole(value.detach()).cpu().contiguous() for name, value in sorted(network.state_dict().items())}
 
 
-def copy_of(network: nn.Module) -> dict[str, Tensor]:
-    """A copy of the weights on their device, spread as they are: training goes on without changing it."""
-    return {name: value.detach().clone() for name, value in sorted(network.state_dict().items())}
+def copy_of(network: nn.Module, names: Container[str] | None = None) -> dict[str, Tensor]:
+    """A copy of the weights (of these names) on their device, spread as they are: training goes on without changing it."""
+    held = sorted(network.state_dict().items())
+    return {name: value.detach().clone() for name, value in held if names is None or name in names}
 
 
 def pack(

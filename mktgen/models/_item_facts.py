@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 import polars as pl
@@ -26,6 +26,47 @@ class CutFacts:
 
     lines: Floats
     plan: Floats
+
+
+@dataclass(frozen=True)
+class VocabularyFacts:
+    """The vocabulary's facts, looked up in those of other items: of a million items few have any.
+
+    place: [V] column in `facts` of each item in the order of tokens, -1 where nothing is known.
+    """
+
+    facts: CutFacts
+    place: Ints
+
+    @classmethod
+    def by_code(cls, facts: CutFacts, log: EventLog, vocabulary_size: int) -> Self:
+        """From the facts of the log's codes."""
+        place = np.full(vocabulary_size, -1, dtype=np.int64)
+        known = np.flatnonzero(log.code_item)
+        place[log.code_item[known] - 1] = known
+        return cls(facts, place)
+
+    @classmethod
+    def of_all(cls, facts: CutFacts) -> Self:
+        """From facts that are in the order of tokens."""
+        return cls(facts, np.arange(facts.lines.shape[1], dtype=np.int64))
+
+    def take(self, items: Ints) -> CutFacts:
+        """Of these items (token - 1); 0 where nothing is known."""
+        at = self.place[items]
+        known = np.flatnonzero(at >= 0)
+        lines = np.zeros((self.facts.lines.shape[0], at.size), dtype=np.float32)
+        plan = np.zeros((*lines.shape, PLAN_FACTS), dtype=np.float32)
+        lines[:, known] = self.facts.lines[:, at[known]]
+        plan[:, known] = self.facts.plan[:, at[known]]
+        return CutFacts(lines, plan)
+
+    def most_lines(self) -> Floats:
+        """[V] lines before the cut that had most of them."""
+        most = np.zeros(self.place.size, dtype=np.float32)
+        known = np.flatnonzero(self.place >= 0)
+        most[known] = self.facts.lines.max(axis=0, initial=0.0)[self.place[known]]
+        return most
 
 
 def recent_lines(log: EventLog, moments: Ints) -> Floats:

@@ -20,7 +20,7 @@ from mktgen.models._events import CHANNELS, GAP_BUCKETS, KINDS, PRICE_BANDS, WEE
 from mktgen.models._item_facts import PLAN_FACTS
 from mktgen.models._packing import Packing
 from mktgen.models._redemption import RedemptionHead, redemption_loss
-from mktgen.models._softmax import catalogue_logsumexp
+from mktgen.models._softmax import catalogue_logsumexp, output_flops
 from mktgen.models._taste import COUNT_SCALE, HALF_LIFE, Taste
 from mktgen.models._trainer import Learner
 
@@ -47,6 +47,13 @@ class Architecture:
     def size(self) -> Size:
         return Size.of(self.width, self.dropout)
 
+    def flops_per_row(self, context: float) -> float:
+        """Of the encoder in a training step, counted as Size.flops_per_row does. The recurrent layer's four gates each
+        multiply the input and the hidden state, whatever the context."""
+        if self.encoder == "lstm":
+            return 6.0 * 4 * self.width * (self.width + self.width)
+        return self.size.flops_per_row(context)
+
 
 class LstmEncoder(nn.Module):
     """One recurrent layer over packed rows; time enters through the gap embedding alone."""
@@ -69,9 +76,9 @@ class EventInputs(nn.Module):
     The empty row that opens a window says who the customer is.
     """
 
-    def __init__(self, shape: Architecture) -> None:
+    def __init__(self, shape: Architecture, by_row: bool = False) -> None:
         super().__init__()
-        self.item = nn.Embedding(shape.items + 1, shape.width)
+        self.item = nn.Embedding(shape.items + 1, shape.width, sparse=by_row)
         self.category = nn.Embedding(shape.categories + 1, shape.width)
         sizes = (PRICE_BANDS, GAP_BUCKETS + 1, 2, WEEKDAYS, len(KINDS), len(CHANNELS))
         self.context = nn.ModuleList(nn.Embedding(size, shape.width) for size in sizes)
@@ -124,14 +131,16 @@ class BehaviourNetwork(nn.Module):
     early: Tensor
     early_weight: Tensor
 
-    def __init__(self, shape: Architecture) -> None:
+    def __init__(self, shape: Architecture, by_row: bool = False) -> None:
+        """by_row: the items' tables get gradients of rows, so that a step's cost doesn't grow with the vocabulary."""
         super().__init__()
         width = shape.width
-        self.inputs = EventInputs(shape)
+        self.inputs = EventInputs(shape, by_row)
         self.encoder = Backbone(shape.size, timed=True) if shape.encoder == "transformer" else LstmEncoder(shape.size)
         self.elapsed = nn.Sequential(nn.Linear(width + 2, width), nn.GELU(), nn.Linear(width, width))
         self.generate_query, self.copy_query = nn.Linear(width, width), nn.Linear(width, width)
-        self.item_bias, self.item_copy = nn.Embedding(shape.items + 1, 1), nn.Embedding(shape.items + 1, 1)
+        self.item_bias = nn.Embedding(shape.items + 1, 1, sparse=by_row)
+        self.item_copy = nn.Embedding(shape.items + 1, 1, sparse=by_row)
         self.category_copy = nn.Embedding(shape.categories + 1, 1)
         self.popularity = nn.Parameter(torch.tensor([1.0]))
         self.plan = nn.Linear(PLAN_FACTS, 1, bias=False)
@@ -187,9 +196,11 @@ class BehaviourNetwork(nn.Module):
             self.copy_mean.copy_(features.mean(0))
             self.copy_spread.copy_(features.std(0).clamp_min(1e-3))
 
-    def take(self, taste: Taste, early: Taste) -> None:
-        """`early` serves while learning: it has not seen the targets."""
+    def take(self, taste: Taste, early: Taste | None) -> None:
+        """`early` serves while learning: it has not seen the targets. None: as it is."""
         for name, found in (("taste", taste), ("early", early)):
+            if found is None:
+                continue
             getattr(self, name).copy_(torch.from_numpy(found.factors))
             getattr(self, f"{name}_weight").copy_(torch.from_numpy(found.weight))
 
@@ -348,7 +359,7 @@ class BehaviourLearner(Learner):
         }
 
     def flops(self, batch: Batch) -> float:
-        rows, longest = batch.item.shape[0], batch.packing.longest
-        encoder = rows * self.shape.size.flops_per_row(longest / 2)
-        asked = 2 * self.shape.width + batch.columns.popularity.shape[0]
-        return encoder + 8.0 * batch.row.shape[0] * batch.columns.token.shape[0] * asked
+        """Of the encoder and the output layer. The small heads are left out; so are the output layer's further columns,
+        which look up what depends on the moment."""
+        encoder = batch.item.shape[0] * self.shape.flops_per_row(batch.packing.context)
+        return encoder + output_flops(batch.row.shape[0], batch.columns.token.shape[0], 2 * self.shape.width)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import polars as pl
@@ -16,26 +16,21 @@ from safetensors.torch import load_file, save_file
 from mktgen.errors import CorruptArtefact, PermanentError
 from mktgen.models import _files
 from mktgen.models._attributes import Attributes
-from mktgen.models._batch import Batch, Scene, by_token, collate
-from mktgen.models._checkpoint import WEIGHTS, weights_of
+from mktgen.models._batch import Batch, Scene, collate
+from mktgen.models._checkpoint import WEIGHTS, Progress, weights_of
 from mktgen.models._early_stopping import Judge
-from mktgen.models._events import Floats, Ints, day_number, encode_events
-from mktgen.models._heads import Extras
-from mktgen.models._item_facts import CutFacts, plans, recent_lines
+from mktgen.models._events import Floats, Ints
 from mktgen.models._network import Architecture, BehaviourLearner, BehaviourNetwork
-from mktgen.models._normalise import FEATURES, Normalisation
-from mktgen.models._processes import processes, reproducible
-from mktgen.models._redemption import MailingScale, with_mailing_states
-from mktgen.models._sampling import CatalogueSampler
+from mktgen.models._normalise import Normalisation
+from mktgen.models._prepared import Prepared
+from mktgen.models._processes import Processes, processes, reproducible
+from mktgen.models._redemption import MailingScale
 from mktgen.models._scoring import Scorer
-from mktgen.models._states import batches, split_by_time, training_states, windows
-from mktgen.models._taste import Taste
+from mktgen.models._states import batches
 from mktgen.models._trainer import Plan, Trainer
 from mktgen.models._vocabulary import Vocabulary
 from mktgen.models.base import FitReport, History, Mailings, Session, Task, TrainingSet, VectorModel
 from mktgen.settings import ModelSettings, TransformerSettings
-
-_SCALE_WINDOWS: Final = 200  # windows whose candidates give the copy part its scale
 
 
 @dataclass(frozen=True)
@@ -80,78 +75,31 @@ class NeuralModel(VectorModel):
                 f"items as of {data.cut}: the table has no rows, and {self.kind} learns which of its items come next; "
                 "run extract_features for this day, or train on a later day"
             )
-        vocabulary = Vocabulary.learn(data.items, recipe.min_item_lines)
-        normalisation = Normalisation.learn(data.examples)
-        unit = spend_unit(data.examples)
-        scale = MailingScale.learn(data.mailings) if data.mailings is not None else None
-        attributes = Attributes.learn(data)
-        prepared = (data, vocabulary, recipe, normalisation, unit, attributes, scale)
-        scene = training_scene(*prepared, part="early" if recipe.patience else "all")
-        held = training_scene(*prepared, part="newest") if recipe.patience else None
-        mailed = (len(scale.regression.features), len(scale.types)) if scale else (0, 0)
-        sizes = (vocabulary.size, vocabulary.categories.height, len(FEATURES))
-        known = (attributes.item_values.known.height, attributes.customers.known.height)
-        shape = Architecture(self.encoder, recipe.width, *sizes, recipe.dropout, *mailed, *known)
+        known = Prepared.of(data, recipe, self.encoder)
         with processes() as group, reproducible(settings.threads):
             torch.manual_seed(session.seed)
-            network = BehaviourNetwork(shape)
-            network.standardise(copy_features(scene))
-            judge = Judge(network, held, recipe.batch_customers) if held else None
-            days = [scene.moments.min(), held.moments.min() if held else day_number(data.cut), day_number(data.cut)]
-            early, judging, late = (
-                Taste.learn(scene.log, int(day), vocabulary.size, recipe.width, session.seed) for day in days
-            )
-            network.take(judging, early)
-            run = [session.seed, settings.threads, group.size, settings.sharding]
-            plan = Plan(
-                epochs=recipe.epochs,
-                learning_rate=recipe.learning_rate,
-                weight_decay=recipe.weight_decay,
-                checkpoint_every=settings.checkpoint_every,
-                identity=_identity(scene, shape, recipe, run),
-                parts=_parts(recipe, redemption=scale is not None),
-                accumulate=recipe.accumulate,
-                average=recipe.average,
-                patience=recipe.patience,
-                sharding=settings.sharding,
-                precision=torch.bfloat16 if group.device.type == "cuda" else torch.float32,
-            )
-            course = SceneCourse(scene, recipe.batch_customers, session.seed)
-            progress = Trainer(BehaviourLearner(network, shape), course, plan, session, group, judge).run()
-            network.take(late, early)
-        rates = data.examples.select(pl.col("purchased_7d", "purchased_28d").mean()).row(0)
-        limits = (recipe.events, recipe.memory_events, settings.threads)
+            network = known.network(recipe, session.seed, settings.sharding)
+            plan = _plan(known, recipe, settings, session.seed, group)
+            judge = Judge(network, known.held, recipe.batch_customers) if known.held else None
+            course = SceneCourse(known.scene, recipe.batch_customers, session.seed)
+            progress = Trainer(BehaviourLearner(network, known.shape), course, plan, session, group, judge).run()
+            known.tell_all(network, recipe, session.seed)
+        week, month = data.examples.select(pl.col("purchased_7d", "purchased_28d").mean()).row(0)
         self._scorer = Scorer(
             network.cpu().eval(),
-            shape,
-            vocabulary,
-            attributes,
-            normalisation,
-            (rates[0], rates[1]),
-            unit,
-            *limits,
-            scale,
+            known.shape,
+            known.vocabulary,
+            known.attributes,
+            known.normalisation,
+            (week, month),
+            known.unit,
+            recipe.events,
+            recipe.memory_events,
+            settings.threads,
+            known.scale,
         )
-        facts = {
-            **asdict(shape),
-            **recipe.model_dump(),
-            "weights": sum(value.numel() for value in network.parameters()),
-            "layers": shape.size.layers if self.encoder == "transformer" else 1,
-            "heads": shape.size.heads if self.encoder == "transformer" else 0,
-            "threads": settings.threads,
-            "processes": group.size,
-            "seed": session.seed,
-            "device": group.device.type,
-            "dtype": str(plan.precision).removeprefix("torch."),
-        }
-        counts = {
-            "states": scene.states.customer.size,
-            "windows": scene.windows.count,
-            "examples": data.examples.height,
-        }
-        final = {f"final_{name}": values[-1] for name, values in progress.curves.items()}
-        measured = {**{name: float(n) for name, n in counts.items()}, **final}
-        return FitReport(facts, progress.curves, measured, progress.speeds)
+        weights = sum(value.numel() for value in network.parameters())
+        return _report(known, recipe, plan, progress, group, session.seed, settings.threads, weights)
 
     def rank(self, history: History, customers: list[str], k: int) -> pl.DataFrame:
         return self._trained.rank(history, customers, k)
@@ -227,86 +175,57 @@ class NeuralModel(VectorModel):
         return model
 
 
-def _parts(recipe: TransformerSettings, redemption: bool) -> dict[str, float]:
-    """Weight of each loss."""
-    known = {"purchase": recipe.purchase_weight, "spend": recipe.spend_weight, "category": recipe.category_weight}
-    return {"ranking": 1.0, **known} | ({"redemption": recipe.redemption_weight} if redemption else {})
-
-
-def spend_unit(examples: pl.DataFrame) -> float:
-    """Mean 28-day spend of those who spend, in minor units: what the network counts in. 1 where nobody does."""
-    mean = examples.filter(pl.col("spend_28d_minor") > 0)["spend_28d_minor"].mean()
-    return float(mean) if isinstance(mean, float) else 1.0
-
-
-def training_scene(
-    data: TrainingSet,
-    vocabulary: Vocabulary,
-    recipe: TransformerSettings,
-    normalisation: Normalisation,
-    unit: float = 1.0,
-    attributes: Attributes | None = None,
-    scale: MailingScale | None = None,
-    part: Literal["all", "early", "newest"] = "all",
-) -> Scene:
-    """Everything a training reads, as arrays; `unit`: minor units that spend is counted in; `attributes`: those of `data`;
-    scale: of data.mailings; part: of split_by_time, where the newest week is kept to judge by.
-
-    Raises PermanentError where there is nothing to learn from.
-    """
-    log = encode_events(data.events, vocabulary, data.cut)
-    examples = data.examples.sort("cut", "customer_id")
-    rows = (log.find(examples["customer_id"].to_list()), examples["cut"].to_physical().to_numpy().astype(np.int64))
-    states = training_states(log, rows, day_number(data.cut))
-    mailings = data.mailings
-    if part != "all":
-        early, newest = split_by_time(states)
-        states = early if part == "early" else newest
-        if mailings is not None:
-            closed = pl.col("cut").to_physical() <= int(early.cut.max(initial=-1))
-            mailings = replace(mailings, rows=mailings.rows.filter(closed)) if part == "early" else None
-    if not states.customer.size:
-        raise PermanentError(
-            f"no customer has events and a later week to learn from before {data.cut}; train on a later day"
-        )
-    moments = np.unique(states.cut)
-    facts = CutFacts(recent_lines(log, moments), plans(data.promotions, log.item_ids, moments))
-    common = by_token(facts, log, vocabulary.size)
-    goods, code_good, people = (attributes or Attributes.learn(data)).of_log(log, vocabulary, data)
-    sampled = 0 < recipe.negatives < vocabulary.size
-    extras = replace(Extras.none(vocabulary.categories.height), week="labelled" if recipe.category_weight else "no")
-    if mailings is not None and scale is not None:
-        mailed = mailings.rows
-        on = (log.find(mailed["customer_id"].to_list()), mailed["cut"].to_physical().to_numpy().astype(np.int64))
-        states, place = with_mailing_states(states, log, *on)
-        categories = data.items.select("item_id", "category")
-        extras = replace(extras, mailed=scale.encode(mailings, place, vocabulary, categories, labelled=True))
-    return Scene(
-        log=log,
-        states=states,
-        windows=windows(log, states, recipe.events),
-        moments=moments,
-        facts=facts,
-        vocabulary_facts=common,
-        item_category=vocabulary.item_category,
-        features=normalisation.apply(examples),
-        labels=examples.select("purchased_7d", "purchased_28d").to_numpy().astype(np.float32),
-        spend=(np.maximum(examples["spend_28d_minor"].to_numpy(), 0) / unit).astype(np.float32),
-        memory=recipe.memory_events,
-        sampler=CatalogueSampler.of(common.lines.max(axis=0).astype(np.float64), recipe.negatives) if sampled else None,
-        extras=extras,
-        goods=goods,
-        code_good=code_good,
-        people=people,
+def _plan(known: Prepared, recipe: TransformerSettings, settings: ModelSettings, seed: int, group: Processes) -> Plan:
+    parts = {"purchase": recipe.purchase_weight, "spend": recipe.spend_weight, "category": recipe.category_weight}
+    if known.scale is not None:
+        parts["redemption"] = recipe.redemption_weight
+    return Plan(
+        epochs=recipe.epochs,
+        learning_rate=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        checkpoint_every=settings.checkpoint_every,
+        identity=_identity(known.scene, known.shape, recipe, [seed, settings.threads, group.size, settings.sharding]),
+        parts={"ranking": 1.0, **parts},
+        accumulate=recipe.accumulate,
+        average=recipe.average,
+        patience=recipe.patience,
+        sharding=settings.sharding,
+        precision=torch.bfloat16 if group.device.type == "cuda" else torch.float32,
     )
 
 
-def copy_features(scene: Scene) -> torch.Tensor:
-    """[candidates, FEATURES] of a spread sample of windows."""
-    count = scene.windows.count
-    sample = np.unique(np.linspace(0, count - 1, min(count, _SCALE_WINDOWS)).astype(np.int64))
-    length = scene.windows.stop[sample] - scene.windows.start[sample]
-    return collate(scene, sample[np.argsort(-length, kind="stable")]).candidate_features
+def _report(
+    known: Prepared,
+    recipe: TransformerSettings,
+    plan: Plan,
+    progress: Progress,
+    group: Processes,
+    seed: int,
+    threads: int,
+    weights: int,
+) -> FitReport:
+    shape, scene = known.shape, known.scene
+    recurrent = shape.encoder == "lstm"
+    facts = {
+        **asdict(shape),
+        **recipe.model_dump(),
+        "weights": weights,
+        "layers": 1 if recurrent else shape.size.layers,
+        "heads": 0 if recurrent else shape.size.heads,
+        "threads": threads,
+        "processes": group.size,
+        "sharding": plan.sharding,
+        "seed": seed,
+        "device": group.device.type,
+        "dtype": str(plan.precision).removeprefix("torch."),
+    }
+    measured = {
+        "states": float(scene.states.customer.size),
+        "windows": float(scene.windows.count),
+        "examples": float(known.examples),
+        **{f"final_{name}": values[-1] for name, values in progress.curves.items()},
+    }
+    return FitReport(facts, progress.curves, measured, progress.speeds)
 
 
 def _identity(scene: Scene, shape: Architecture, recipe: TransformerSettings, run: list[Any]) -> str:

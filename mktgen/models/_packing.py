@@ -32,12 +32,15 @@ class Packing:
     """Sequence i owns rows first[i]:first[i + 1] of arrays of N rows, longest sequences first.
 
     position: [N] within its sequence. layout: the same rows in the same order as rectangles, in this machine's memory.
+    context: mean number of rows that a row attends to, itself included: (n + 1) / 2 within a sequence of n. Kept as a
+    number, for a GPU's answer would have to be waited for.
     """
 
     first: Tensor
     position: Tensor
     longest: int
     layout: tuple[Rectangle, ...]
+    context: float
 
     @classmethod
     def of(cls, lengths: NDArray[np.int64]) -> Self:
@@ -51,8 +54,10 @@ class Packing:
             end = at + int(np.searchsorted(-lengths[at:], -_LEAST_FILL * lengths[at], side="right"))
             rectangles.append(_rectangle(lengths[at:end]))
             at = end
-        position = torch.from_numpy(_within(lengths))
-        return cls(torch.from_numpy(first), position, int(lengths.max(initial=0)), tuple(rectangles))
+        position = _within(lengths)
+        context = float(position.mean()) + 1.0 if position.size else 0.0
+        longest = int(lengths.max(initial=0))
+        return cls(torch.from_numpy(first), torch.from_numpy(position), longest, tuple(rectangles), context)
 
     @property
     def last(self) -> Tensor:
@@ -67,7 +72,8 @@ class Packing:
     def to(self, device: torch.device) -> Self:
         if device.type == "cpu":
             return self
-        return type(self)(self.first.to(device), self.position.to(device), self.longest, self.layout)
+        first, position = self.first.to(device), self.position.to(device)
+        return type(self)(first, position, self.longest, self.layout, self.context)
 
 
 def _within(lengths: NDArray[np.int64]) -> NDArray[np.int64]:

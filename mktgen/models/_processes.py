@@ -53,9 +53,16 @@ def low_precision_pays() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def matrix_rate(device: torch.device, dtype: torch.dtype, size: int = 1024) -> float:
-    """Floating-point operations per second that a plain matrix product of this type reaches here: the yardstick of speed."""
-    a = torch.ones(size, size, dtype=dtype, device=device)
+def matrix_rate(device: torch.device, dtype: torch.dtype, size: int | None = None) -> float:
+    """Floating-point operations per second that a plain matrix product of this type reaches here: the yardstick of speed.
+
+    size: side of the square matrices. None: 8192 on CUDA, where starting smaller products would take longer than they do,
+    and 1024 elsewhere, which keeps a processor busy and takes a fraction of a second.
+    """
+    size = size or (8192 if device.type == "cuda" else 1024)
+    # Random: a GPU's clock falls with the bits that change, so equal numbers are multiplied faster than any real ones.
+    generator = torch.Generator(device).manual_seed(0)
+    a = torch.randn(size, size, dtype=dtype, device=device, generator=generator)
 
     def seconds(times: int) -> float:
         if device.type == "cuda":

@@ -38,6 +38,11 @@ class CatalogueSampler:
         chance = np.minimum(1.0, size * (0.5 / popularity.size + 0.5 * share[used] / count[used]))
         return cls(order, first, chance)
 
+    @classmethod
+    def nothing(cls) -> Self:
+        """Draws no item, for those who read states alone."""
+        return cls(np.zeros(0, dtype=np.int64), np.zeros(2, dtype=np.int64), np.ones(1))
+
     def draw(self, generator: np.random.Generator) -> tuple[Ints, Floats]:
         """Items in ascending order, and their log weights."""
         sizes = np.diff(self.first)

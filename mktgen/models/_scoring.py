@@ -16,11 +16,12 @@ from mktgen.models._attributes import Attributes
 from mktgen.models._batch import Batch, Columns, Scene, collate
 from mktgen.models._events import Ints, day_number, encode_events
 from mktgen.models._heads import Extras
-from mktgen.models._item_facts import CutFacts, plans, scaled
+from mktgen.models._item_facts import CutFacts, VocabularyFacts, plans, scaled
 from mktgen.models._network import Architecture, BehaviourNetwork, expected_spend
 from mktgen.models._normalise import FEATURES, Normalisation
 from mktgen.models._processes import reproducible
 from mktgen.models._redemption import MailingScale
+from mktgen.models._sampling import CatalogueSampler
 from mktgen.models._softmax import Pairs
 from mktgen.models._states import States, windows
 from mktgen.models._topk import stream_top
@@ -70,11 +71,12 @@ class Scorer:
         popular = _popular(catalogue["item_id"], history, k)
         with reproducible(self.threads), torch.inference_mode():
             table, offset = self._output_layer(catalogue, history)
-            for chosen, batch in self._batches(scene):
+            place = _positions(scene.log.item_ids, catalogue["item_id"])
+            for chosen, batch in self._batches(_states_alone(scene)):
                 state = self.network.states(batch)
                 copy, bounds = self.network.copy(state, batch).double().numpy(), batch.candidate_state.numpy()
                 codes = self._codes(scene, chosen)
-                known = _known(codes, _positions(scene.log.item_ids, catalogue["item_id"]))
+                known = _known(codes, place)
                 values, places = stream_top(self.network.queries(state, batch), table, offset, known, k)
                 for row, customer in enumerate(chosen):
                     if codes[row].size == 0:
@@ -95,7 +97,7 @@ class Scorer:
         scene = self._scene(history, customers)
         values = np.zeros((len(scene.log.customers), 2))
         with reproducible(self.threads), torch.inference_mode():
-            for chosen, batch in self._batches(scene):
+            for chosen, batch in self._batches(_states_alone(scene)):
                 state = self.network.states(batch)
                 values[chosen] = self.network.purchases(state, batch).double().sigmoid().numpy()
         unknown = (scene.states.example < 0) & (np.diff(scene.log.first) == 0)
@@ -110,7 +112,7 @@ class Scorer:
         scene = self._scene(history, customers)
         values = np.zeros(len(scene.log.customers))
         with reproducible(self.threads), torch.inference_mode():
-            for chosen, batch in self._batches(scene):
+            for chosen, batch in self._batches(_states_alone(scene)):
                 values[chosen] = expected_spend(self.network.spends(self.network.states(batch), batch)).double().numpy()
         unknown = (scene.states.example < 0) & (np.diff(scene.log.first) == 0)
         values[unknown] = self.base_rates[1]
@@ -126,7 +128,7 @@ class Scorer:
         places = np.zeros((len(scene.log.customers), best), dtype=np.int64)
         chances = np.zeros(places.shape)
         with reproducible(self.threads), torch.inference_mode():
-            for chosen, batch in self._batches(scene):
+            for chosen, batch in self._batches(_states_alone(scene)):
                 p = self.network.categories(self.network.states(batch), batch).double().sigmoid().numpy()
                 # Names are sorted, so a stable sort breaks ties by name.
                 places[chosen] = np.argsort(-p, axis=1, kind="stable")[:, :best]
@@ -147,7 +149,7 @@ class Scorer:
         scene = replace(scene, extras=replace(scene.extras, mailed=mailed))
         values = np.zeros(rows.height)
         with reproducible(self.threads), torch.inference_mode():
-            for _, batch in self._batches(scene):
+            for _, batch in self._batches(_states_alone(scene)):
                 p = self.network.redemptions(self.network.states(batch), batch).double().sigmoid()
                 values[batch.extras.mailed.row.numpy()] = p.numpy()
         return rows.select("customer_id", "campaign_id").with_columns(pl.Series("p_redeem", values, dtype=pl.Float64))
@@ -157,7 +159,7 @@ class Scorer:
         scene = self._scene(history, customers)
         values = np.zeros((len(scene.log.customers), self.shape.width), dtype=np.float32)
         with reproducible(self.threads), torch.inference_mode():
-            for chosen, batch in self._batches(scene):
+            for chosen, batch in self._batches(_states_alone(scene)):
                 values[chosen] = self.network.states(batch).float().numpy()
         names = pl.Series("customer_id", scene.log.customers, dtype=pl.String)
         return pl.DataFrame([names, pl.Series("vector", values.tolist(), dtype=pl.List(pl.Float32))])
@@ -221,7 +223,7 @@ class Scorer:
             windows=windows(log, states, self.events),
             moments=np.array([day_number(history.cut)], dtype=np.int64),
             facts=_facts(history, log.item_ids),
-            vocabulary_facts=_facts(history, self.vocabulary.items["item_id"]),
+            vocabulary_facts=VocabularyFacts.of_all(_facts(history, self.vocabulary.items["item_id"])),
             item_category=self.vocabulary.item_category,
             features=self.normalisation.apply(found),
             labels=np.zeros((len(asked), 2), dtype=np.float32),
@@ -269,6 +271,11 @@ class _Found:
             "score": np.concatenate([self.scores[i] for i in order]),
         }
         return pl.DataFrame(columns, schema=_RANKING)
+
+
+def _states_alone(scene: Scene) -> Scene:
+    """Batches without the output layer's columns, which each would hold of the whole vocabulary."""
+    return replace(scene, sampler=CatalogueSampler.nothing())
 
 
 def _positions(ids: pl.Series, catalogue: pl.Series) -> Ints:

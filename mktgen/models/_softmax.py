@@ -56,6 +56,12 @@ def catalogue_logsumexp(queries: Tensor, table: Tensor, bias: Tensor, excluded: 
     return result
 
 
+def output_flops(rows: int, items: int, width: int) -> float:
+    """Floating-point operations of `catalogue_logsumexp` in a training step: one product forward and two backward. Logits
+    that backward computes again are no more work done."""
+    return 6.0 * rows * items * width
+
+
 def _chunks(rows: int, step: int, excluded: Pairs | None) -> list[tuple[slice, slice]]:
     """Rows of each chunk, and its part of the excluded pairs."""
     starts = list(range(0, rows, step))

@@ -26,6 +26,7 @@ from mktgen.models._events import EventLog, Floats, Ints
 HALF_LIFE: Final = HALF_LIVES.index(112.0)
 COUNT_SCALE: Final = 4.0
 _OLDEST: Final = 730  # days
+_SPARE: Final = 4  # where fewer than one item in so many was bought, the others are left out of the factorisation
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,15 @@ def _rows(log: EventLog, token: Ints, cut: int, weight: NDArray[np.float64]) -> 
     return unit
 
 
-def _factors(table: sparse.csr_matrix, rank: int, seed: int) -> Floats:
+def _factors(table: sparse.csr_matrix, rank: int, seed: int, first: int = 1) -> Floats:
+    """[columns, rank]; those before `first` are 0."""
     found = np.zeros((table.shape[1], rank), dtype=np.float32)
+    used = np.flatnonzero(table.getnnz(axis=0))
+    if used.size * _SPARE < table.shape[1] and used.size:
+        # What nobody bought has no factors, and would take as much time as what was.
+        found[used] = _factors(table[:, used].tocsr(), rank, seed, first=0)
+        return found
     kept = min(rank, *table.shape)
     if kept and table.nnz:
-        found[1:, :kept] = randomized_svd(table, kept, random_state=seed)[2].T[1:]
-    return found
+        found[first:, :kept] = randomized_svd(table, kept, random_state=seed)[2].T[first:]
+    return found + np.float32(0.0)  # no zero is negative: equal factors have equal bytes

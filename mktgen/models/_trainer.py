@@ -63,7 +63,8 @@ class Learner(nn.Module):
     """A network with its losses. `forward(batch)`: name -> sum of that loss over the batch."""
 
     def flops(self, batch: Any) -> float:
-        """Floating-point operations of a training step on this batch, matrix products only."""
+        """Floating-point operations of a training step on this batch: matrix products, none of them twice because it is
+        computed again."""
         raise TypeError(f"{type(self).__name__} doesn't count its operations")
 
 
@@ -115,7 +116,7 @@ class Trainer(Generic[LessonT]):
         self.trained: Learner = sharded(learner, group) if self.spread else learner.to(group.device)
         self.optimiser = Optimiser(self.trained, plan.learning_rate, plan.weight_decay)
         self.steps_per_epoch = len(course.order(0))
-        self.average = copy_of(self.trained) if plan.average else None
+        self.average = copy_of(self.trained, moving_names(self.trained)) if plan.average else None
         self.best: dict[str, Tensor] = {}
         self.progress = self._resume()
         self.names = sorted(plan.parts)
@@ -155,7 +156,7 @@ class Trainer(Generic[LessonT]):
     def _keep(self) -> None:
         """The averaged weights, or those trained, into `learner`."""
         if self.average is not None or self.spread:
-            kept = self.trained.state_dict() if self.average is None else self.average
+            kept = self.trained.state_dict() | (self.average or {})
             fill(self.learner.state_dict(), {name: whole(value) for name, value in kept.items()})
 
     def _epoch(self) -> None:
@@ -294,6 +295,14 @@ class Trainer(Generic[LessonT]):
         speak: Callable[[str], None] = self.session.progress
         if self.group.leads:
             speak(line)
+
+
+def moving_names(network: nn.Module) -> set[str]:
+    """What an average of weights is taken of. Buffers stand still. Tables with gradients of rows are kept as they are: an
+    average would read every row at every step, and Adagrad's steps shrink as an average's do."""
+    by_row = [m for m in network.modules() if isinstance(m, nn.Embedding) and m.sparse]
+    apart = {id(table) for module in by_row for table in module.parameters()}
+    return {name for name, value in network.named_parameters() if id(value) not in apart}
 
 
 def schedule(step: int, steps: int) -> float:

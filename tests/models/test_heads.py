@@ -17,8 +17,9 @@ from mktgen.evaluation import categories as evaluation
 from mktgen.models import model_class
 from mktgen.models._batch import collate
 from mktgen.models._categories import HALF_LIVES
-from mktgen.models._neural import NeuralModel, training_scene
+from mktgen.models._neural import NeuralModel
 from mktgen.models._normalise import Normalisation
+from mktgen.models._prepared import training_scene
 from mktgen.models._redemption import MailingScale, RedemptionHead, with_mailing_states
 from mktgen.models._vocabulary import Vocabulary
 from mktgen.models.base import Mailings

@@ -146,12 +146,17 @@ def test_kill_minus_nine_and_resume(tmp_path: Path) -> None:
     assert read(tmp_path / "resumed" / "rank0") == expected
 
 
-def test_two_processes_agree_and_resume(tmp_path: Path) -> None:
+@pytest.mark.parametrize("negatives", ["0", "8"], ids=["whole catalogue", "rows of a sample"])
+def test_two_processes_agree_and_resume(negatives: str, tmp_path: Path) -> None:
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     module = ("-m", "tests.models.train_process", "transformer", tmp_path / "checkpoint")
     for run in ("first", "again"):
         subprocess.run(
-            command(*launcher, *module, tmp_path / run), capture_output=True, text=True, check=True, timeout=180
+            command(*launcher, *module, tmp_path / run, "--negatives", negatives),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=180,
         )
     first = [read(tmp_path / "first" / f"rank{rank}") for rank in (0, 1)]
     assert first[0] == first[1]

@@ -22,8 +22,9 @@ from mktgen.models._batch import Batch, Scene, collate
 from mktgen.models._copying import HALF_LIVES, decayed_counts
 from mktgen.models._events import day_number
 from mktgen.models._network import Architecture, BehaviourNetwork, expected_spend, rank_loss, spend_loss
-from mktgen.models._neural import NeuralModel, training_scene
+from mktgen.models._neural import NeuralModel
 from mktgen.models._normalise import FEATURES, Normalisation
+from mktgen.models._prepared import training_scene
 from mktgen.models._processes import reproducible
 from mktgen.models._sampling import CatalogueSampler
 from mktgen.models._states import batches
@@ -289,7 +290,7 @@ def test_the_sum_over_sampled_items_is_unbiased() -> None:
     chosen = batches(scene.windows, 4, seed=0, epoch=0)[0]
     with torch.no_grad():
         whole = net(collate(scene, chosen)).rest.double().exp()
-        lines = scene.vocabulary_facts.lines.max(axis=0).astype(np.float64)
+        lines = scene.vocabulary_facts.most_lines().astype(np.float64)
         sampled = replace(scene, sampler=CatalogueSampler.of(lines, 8))
         draws = torch.stack([net(collate(sampled, chosen, (3, number))).rest.double().exp() for number in range(400)])
     error = draws.std(0) / len(draws) ** 0.5

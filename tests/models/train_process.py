@@ -58,8 +58,10 @@ def main() -> None:
     parser.add_argument("--sharding", default="replicated")
     parser.add_argument("--batch", type=int, default=SMALL["batch_customers"])
     parser.add_argument("--accumulate", type=int, default=1)
+    parser.add_argument("--negatives", type=int, default=0)
     args = parser.parse_args()
-    recipe = SETTINGS.transformer.model_copy(update={"batch_customers": args.batch, "accumulate": args.accumulate})
+    changes = {"batch_customers": args.batch, "accumulate": args.accumulate, "negatives": args.negatives}
+    recipe = SETTINGS.transformer.model_copy(update=changes)
     settings = SETTINGS.model_copy(update={"sharding": args.sharding, "transformer": recipe})
     model = model_class(args.kind)()
     lines: list[str] = []
