@@ -49,7 +49,7 @@ DAY: Final = date(2017, 6, 3)
 CUT: Final = DAY + timedelta(days=1)
 KIND: Final = "transformer"
 SETTINGS: Final = Settings.model_validate(
-    {"models": {"threads": 1, "vector_model": KIND, "transformer": {"width": 32, "events": 64, "min_item_lines": 3}}}
+    {"models": {"threads": 1, "vector_model": KIND, "transformer": {"width": 16, "events": 32, "min_item_lines": 3}}}
 )
 COPIED: Final = 200  # customers that are made; all others are copies of them
 ITEMS: Final = 1_000
