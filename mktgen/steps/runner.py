@@ -20,10 +20,11 @@ from typing import Final, Literal, TypeVar
 
 import polars as pl
 
-from mktgen import config, parts
+from mktgen import config
 from mktgen.contracts import contract
 from mktgen.documents import Document
 from mktgen.errors import MissingArtefact, MktgenError, PermanentError
+from mktgen.parts import Parts, blocks
 from mktgen.settings import Section, Settings
 from mktgen.sources import open_source
 from mktgen.sources.base import Source
@@ -94,7 +95,7 @@ class Outcome:
     """
 
     tables: dict[str, pl.DataFrame] = field(default_factory=dict)
-    parts: list[parts.Parts] = field(default_factory=list)
+    parts: list[Parts] = field(default_factory=list)
     documents: dict[str, Document] = field(default_factory=dict)
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -131,13 +132,13 @@ class Run:
         An optional input that is not there has no rows in any block.
         """
         store = self.platform.store
-        return parts.blocks({name: store.stream_table(self.inputs[name], name) for name in artefacts}, by, size)
+        return blocks({name: store.stream_table(self.inputs[name], name) for name in artefacts}, by, size)
 
-    def parts(self, artefact: str) -> parts.Parts:
+    def parts(self, artefact: str) -> Parts:
         """An output to be given frame by frame; full parts wait on disk (TMPDIR) until the step is complete."""
         if self.scratch is None:
             raise RuntimeError(f"{artefact}: parts are written by a step's body, while it runs")
-        return parts.Parts(artefact, self.scratch / artefact)
+        return Parts(artefact, self.scratch / artefact)
 
     def tables_by_day(self, artefact: str) -> dict[date, pl.DataFrame]:
         return {date.fromisoformat(m.partition): self.platform.store.read_table(m) for m in self.inputs[artefact]}
