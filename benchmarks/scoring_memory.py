@@ -5,8 +5,8 @@
 A made-up shop's customers, copied under other names, lie as artefacts on a SeaweedFS of the benchmark's own; a small
 Transformer is trained once, and ranks, foretells and gives the vectors. Each line is a process of its own that runs the step
 on one thread. Peak: the process's largest resident memory (VmHWM); start: what it had when all was imported, before the step.
-`--whole` lists the sizes at which whole tables are tried too (100,000 customers take some 20 GB): their answers must be those
-of the blocks but for rounding, else the benchmark fails.
+`--whole` lists the sizes at which whole tables are tried too, whose memory grows with the customers: their answers must be
+those of the blocks but for rounding, else the benchmark fails.
 """
 
 from __future__ import annotations

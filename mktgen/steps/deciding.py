@@ -24,8 +24,8 @@ from mktgen.steps.worlds import PLAN_DAYS, around, around_reads
 from mktgen.strategy import document, mailings, offers, policy, recommendations, redemption, segments
 
 SCORING: Final = ("sequences", "customer_features", "item_features")
-# Some 400 MB of events, batches and rankings at once, and what is fixed per block (the output layer of the catalogue) is
-# still little beside the scoring. Not a setting: the last bits of a network's answers depend on who shares a batch.
+# Some hundreds of megabytes at once, while what each block costs anew (the output layer of the catalogue) is little beside
+# the scoring. Not a setting: the last bits of a network's answers depend on who shares a batch.
 CUSTOMERS_AT_ONCE: Final = 4_096
 
 
