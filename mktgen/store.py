@@ -10,13 +10,12 @@ content. The same derivation written twice is either equal or an error. No manif
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
@@ -28,12 +27,13 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from mktgen.contracts import ContractError, contract
 from mktgen.documents import Document
 from mktgen.errors import CorruptArtefact, MissingArtefact, NonDeterminism, PermanentError, TransientError
+from mktgen.manifest import Manifest, Parent, Provenance, sha256
+from mktgen.parts import Parts, divided, slices
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
     from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
 
-ROWS_PER_PART: Final = 2_000_000
 _THREADS: Final = 16
 _PERMANENT: Final = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "NoSuchBucket", "403"}
 D = TypeVar("D", bound=Document)
@@ -144,75 +144,6 @@ def _code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-@dataclass(frozen=True)
-class Parent:
-    """An artefact that another was made from."""
-
-    artefact: str
-    partition: str
-    run: str
-    digest: str
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """The proof that an artefact is complete. `digest` identifies its content, `run` its derivation."""
-
-    artefact: str
-    partition: str
-    run: str
-    kind: Literal["table", "document", "files"]
-    contract: str
-    rows: int
-    files: tuple[tuple[str, str, int], ...]  # name, sha256, bytes
-    step: str
-    code: str
-    config: str
-    seed: int
-    parents: tuple[Parent, ...]
-    info: dict[str, str] = field(default_factory=dict, compare=False)
-
-    @property
-    def digest(self) -> str:
-        return sha256(json.dumps([self.contract, self.rows, self.files]).encode())
-
-    @property
-    def folder(self) -> str:
-        return f"{self.artefact}/dt={self.partition}/run={self.run}"
-
-    def as_parent(self) -> Parent:
-        return Parent(self.artefact, self.partition, self.run, self.digest)
-
-    def to_bytes(self) -> bytes:
-        body = {key: value for key, value in self.__dict__.items() if key != "parents"}
-        body["parents"] = [list(parent.__dict__.values()) for parent in self.parents]
-        return (json.dumps(body, sort_keys=True, indent=1) + "\n").encode()
-
-    @classmethod
-    def from_bytes(cls, raw: bytes) -> Manifest:
-        body = json.loads(raw)
-        body["parents"] = tuple(Parent(*values) for values in body["parents"])
-        body["files"] = tuple((name, digest, size) for name, digest, size in body["files"])
-        return cls(**body)
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """What a step says about an output: goes into the manifest, all but `info` determines the derivation."""
-
-    step: str
-    run: str
-    code: str
-    config: str
-    seed: int
-    parents: tuple[Parent, ...]
-    info: dict[str, str] = field(default_factory=dict)
-
-
-def sha256(body: bytes) -> str:
-    return hashlib.sha256(body).hexdigest()
-
-
 class Store:
     """Artefacts by name and partition. Reads verify hashes and contract; writes are all or nothing."""
 
@@ -227,11 +158,13 @@ class Store:
         """Check `frame` against its contract and store it. Raises ContractError or NonDeterminism."""
         schema = contract(artefact)
         frame = schema.check(frame)
-        parts = {
-            f"part-{index:05d}.parquet": _parquet(frame.slice(start, ROWS_PER_PART))
-            for index, start in enumerate(range(0, max(frame.height, 1), ROWS_PER_PART))
-        }
+        parts = divided(frame)
         return self._commit(artefact, partition, "table", schema.fingerprint, frame.height, parts, source, point)
+
+    def write_parts(self, table: Parts, partition: date, source: Provenance, *, point: bool = True) -> Manifest:
+        """The same for a table that came frame by frame, with the same bytes; one part in memory at a time."""
+        files, fingerprint = table.files(), contract(table.artefact).fingerprint
+        return self._commit(table.artefact, partition, "table", fingerprint, table.rows, files, source, point)
 
     def write_document(
         self, artefact: str, partition: date, document: Document, source: Provenance, *, point: bool = True
@@ -251,7 +184,7 @@ class Store:
         kind: Literal["table", "document", "files"],
         fingerprint: str,
         rows: int,
-        files: dict[str, bytes],
+        files: Mapping[str, bytes],
         source: Provenance,
         point: bool,
     ) -> Manifest:
@@ -328,6 +261,17 @@ class Store:
         frames = parallel(lambda pair: pl.read_parquet(io.BytesIO(self._file(*pair))), names)
         return pl.concat(frames, how="diagonal" if schema.open_strings else "vertical", rechunk=True)
 
+    def stream_table(self, manifests: Sequence[Manifest], artefact: str) -> Iterator[pl.DataFrame]:
+        """The same rows, a slice at a time, one part in memory; one empty frame where there are no manifests."""
+        schema = contract(artefact)
+        for manifest in manifests:
+            _same_contract(manifest, schema.fingerprint)
+        for manifest in manifests:
+            for name, _, _ in manifest.files:
+                yield from slices(self._file(manifest, name))
+        if not manifests:
+            yield schema.empty()
+
     def read_document(self, manifest: Manifest, kind: type[D]) -> D:
         _same_contract(manifest, kind.fingerprint())
         return kind.model_validate_json(self._file(manifest, "document.json"))
@@ -362,12 +306,6 @@ def _same_contract(manifest: Manifest, fingerprint: str) -> None:
             f"{manifest.artefact} dt={manifest.partition} was written under another contract "
             f"({manifest.contract[:12]}, code expects {fingerprint[:12]}): run step {manifest.step} for that day again"
         )
-
-
-def _parquet(frame: pl.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    frame.rechunk().write_parquet(buffer, compression="zstd", compression_level=3, statistics=True)
-    return buffer.getvalue()
 
 
 def _difference(one: Manifest, other: Manifest) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from functools import cache, partial
 from typing import Final
 
 import polars as pl
@@ -13,7 +14,7 @@ from mktgen.copywriting import writer
 from mktgen.documents import AllocationReport, Promotion, PublishedStrategy, Strategy
 from mktgen.errors import GateFailed
 from mktgen.evaluation import gates
-from mktgen.models.base import History, VectorModel
+from mktgen.models.base import History, Model, VectorModel
 from mktgen.settings import FeatureSettings
 from mktgen.steps.data import days_between
 from mktgen.steps.runner import Outcome, Platform, Read, Run
@@ -23,6 +24,9 @@ from mktgen.steps.worlds import PLAN_DAYS, around, around_reads
 from mktgen.strategy import document, mailings, offers, policy, recommendations, redemption, segments
 
 SCORING: Final = ("sequences", "customer_features", "item_features")
+# Some hundreds of megabytes at once, while what each block costs anew (the output layer of the catalogue) is little beside
+# the scoring. Not a setting: the last bits of a network's answers depend on who shares a batch.
+CUSTOMERS_AT_ONCE: Final = 4_096
 
 
 def today(names: tuple[str, ...], day: date, written_by: str) -> list[Read]:
@@ -51,28 +55,40 @@ def champion_reads(day: date, platform: Platform) -> list[Read]:
 
 
 def score(run: Run) -> Outcome:
-    """Probabilities and rankings by the champions, vectors by the behaviour Transformer, for every active customer."""
+    """Probabilities and rankings by the champions, vectors by the behaviour Transformer, for every active customer.
+
+    Customers come, and their scores go, in blocks: memory doesn't grow with their number.
+    """
     settings, promotion = run.settings, run.document("promotion", Promotion)
-    facts = run.table("customer_features")
-    cut, items_now = run.day + timedelta(days=1), run.table("item_features")
-    history = History(cut, run.table("sequences"), facts, items_now, **around(run).before(cut))
-    customers = active_customers(facts, settings.features)
-    ranker = load_model(run, promotion.ranking.champion, promotion.ranking.kept_from)
-    items = ranker.rank(history, customers, settings.models.top_k)
-    predictor = load_model(run, promotion.customer.champion, promotion.customer.kept_from)
-    chances = predictor.probabilities(history, customers)
-    embedder = load_model(run, settings.models.vector_model)
+    cut, items, known = run.day + timedelta(days=1), run.table("item_features"), around(run)
+    ranker, predictor, embedder = _champions(run, promotion)
+    scores, rankings = run.parts("customer_scores"), run.parts("item_scores")
+    for block in run.blocks(("sequences", "customer_features"), "customer_id", CUSTOMERS_AT_ONCE):
+        facts = block["customer_features"]
+        customers = active_customers(facts, settings.features)
+        if not customers:
+            continue
+        history = History(cut, block["sequences"], facts, items, **known.before(cut))
+        ranked = ranker.rank(history, customers, settings.models.top_k)
+        rankings.add(ranked.with_columns(ranking_model=pl.lit(ranker.kind)).select(list(ITEM_SCORES.columns)))
+        chances = predictor.probabilities(history, customers)
+        vectors = embedder.vectors(history, customers)
+        scored = chances.join(vectors, on="customer_id").with_columns(
+            p_churn_28d=1.0 - pl.col("p_purchase_28d"), customer_model=pl.lit(predictor.kind)
+        )
+        scores.add(scored.select(list(CUSTOMER_SCORES.columns)).sort("customer_id"))
+    note = f"{scores.rows} active customers; ranking by {ranker.kind}, purchase and churn by {predictor.kind}"
+    return Outcome(parts=[scores, rankings], notes=[note])
+
+
+def _champions(run: Run, promotion: Promotion) -> tuple[Model, Model, VectorModel]:
+    """Who ranks, who foretells purchases and who gives vectors; a model with several parts is loaded once."""
+    load = cache(partial(load_model, run))
+    embedder = load(run.settings.models.vector_model, None)
     if not isinstance(embedder, VectorModel):
-        raise TypeError(f"models.vector_model = {settings.models.vector_model} has no customer vectors")
-    scores = chances.join(embedder.vectors(history, customers), on="customer_id").with_columns(
-        p_churn_28d=1.0 - pl.col("p_purchase_28d"), customer_model=pl.lit(predictor.kind)
-    )
-    tables = {
-        "customer_scores": scores.select(list(CUSTOMER_SCORES.columns)).sort("customer_id"),
-        "item_scores": items.with_columns(ranking_model=pl.lit(ranker.kind)).select(list(ITEM_SCORES.columns)),
-    }
-    note = f"{len(customers)} active customers; ranking by {ranker.kind}, purchase and churn by {predictor.kind}"
-    return Outcome(tables=tables, notes=[note])
+        raise TypeError(f"models.vector_model = {run.settings.models.vector_model} has no customer vectors")
+    ranking, customer = promotion.ranking, promotion.customer
+    return load(ranking.champion, ranking.kept_from), load(customer.champion, customer.kept_from), embedder
 
 
 # -- segment and recommend ----------------------------------------------------------------------------------------------

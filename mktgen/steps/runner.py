@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
+from pathlib import Path
 from threading import Lock
 from typing import Final, Literal, TypeVar
 
@@ -22,6 +24,7 @@ from mktgen import config
 from mktgen.contracts import contract
 from mktgen.documents import Document
 from mktgen.errors import MissingArtefact, MktgenError, PermanentError
+from mktgen.parts import Parts, blocks
 from mktgen.settings import Section, Settings
 from mktgen.sources import open_source
 from mktgen.sources.base import Source
@@ -86,9 +89,13 @@ class Read:
 
 @dataclass
 class Outcome:
-    """What a step's body gives. `stop`: the outputs are stored, then this error is raised (a failed gate)."""
+    """What a step's body gives. `stop`: the outputs are stored, then this error is raised (a failed gate).
+
+    parts: tables that the body gave frame by frame (Run.parts).
+    """
 
     tables: dict[str, pl.DataFrame] = field(default_factory=dict)
+    parts: list[Parts] = field(default_factory=list)
     documents: dict[str, Document] = field(default_factory=dict)
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -103,6 +110,7 @@ class Run:
     run_id: str
     platform: Platform
     inputs: dict[str, list[Manifest]]
+    scratch: Path | None = None  # a folder that lives as long as the step's body and the storing of its outputs
 
     @property
     def settings(self) -> Settings:
@@ -117,6 +125,20 @@ class Run:
         if len(manifests) == 1:
             return self.platform.read(manifests[0])
         return self.platform.store.read_table(manifests) if manifests else contract(artefact).empty()
+
+    def blocks(self, artefacts: tuple[str, ...], by: str, size: int) -> Iterator[dict[str, pl.DataFrame]]:
+        """Rows of several inputs for `size` values of `by` at a time, in order: see parts.blocks.
+
+        An optional input that is not there has no rows in any block.
+        """
+        store = self.platform.store
+        return blocks({name: store.stream_table(self.inputs[name], name) for name in artefacts}, by, size)
+
+    def parts(self, artefact: str) -> Parts:
+        """An output to be given frame by frame; full parts wait on disk (TMPDIR) until the step is complete."""
+        if self.scratch is None:
+            raise RuntimeError(f"{artefact}: parts are written by a step's body, while it runs")
+        return Parts(artefact, self.scratch / artefact)
 
     def tables_by_day(self, artefact: str) -> dict[date, pl.DataFrame]:
         return {date.fromisoformat(m.partition): self.platform.store.read_table(m) for m in self.inputs[artefact]}
@@ -242,25 +264,34 @@ def _provenance(step: Step, day: date, platform: Platform, inputs: dict[str, lis
 
 
 def _compute(step: Step, run: Run, source: Provenance) -> Record:
-    outcome = step.body(run)
-    store = run.platform.store
-    unknown = {*outcome.tables, *outcome.documents, *outcome.files} - set(step.writes)
-    unknown -= {name for name in unknown if name.startswith("raw_") and "raw_*" in step.writes}
-    if unknown:
-        raise RuntimeError(f"{step.name} wrote {sorted(unknown)}, which its row in pipeline.py does not list")
-    written: dict[str, Manifest] = {}
-    for name, frame in sorted(outcome.tables.items()):
-        written[name] = store.write_table(name, run.day, frame, source, point=False)
-    for name, document in sorted(outcome.documents.items()):
-        written[name] = store.write_document(name, run.day, document, source, point=False)
-    for name, files in sorted(outcome.files.items()):
-        written[name] = store.write_files(name, run.day, files, source, point=False)
+    with tempfile.TemporaryDirectory(prefix="mktgen-parts-") as scratch:
+        outcome = step.body(replace(run, scratch=Path(scratch)))
+        written = _store(step, run, outcome, source)
     stop = outcome.stop
     record = Record(sorted(written), outcome.notes, str(stop) if stop else "", type(stop).__name__ if stop else "")
     run.platform.objects.put_once(
         _record_key(step, run.day, source.run), json.dumps(record.__dict__, indent=1).encode()
     )
     return record
+
+
+def _store(step: Step, run: Run, outcome: Outcome, source: Provenance) -> dict[str, Manifest]:
+    store = run.platform.store
+    names = {*outcome.tables, *outcome.documents, *outcome.files, *(table.artefact for table in outcome.parts)}
+    unknown = names - set(step.writes)
+    unknown -= {name for name in unknown if name.startswith("raw_") and "raw_*" in step.writes}
+    if unknown:
+        raise RuntimeError(f"{step.name} wrote {sorted(unknown)}, which its row in pipeline.py does not list")
+    written: dict[str, Manifest] = {}
+    for name, frame in sorted(outcome.tables.items()):
+        written[name] = store.write_table(name, run.day, frame, source, point=False)
+    for table in outcome.parts:
+        written[table.artefact] = store.write_parts(table, run.day, source, point=False)
+    for name, document in sorted(outcome.documents.items()):
+        written[name] = store.write_document(name, run.day, document, source, point=False)
+    for name, files in sorted(outcome.files.items()):
+        written[name] = store.write_files(name, run.day, files, source, point=False)
+    return written
 
 
 def _record_key(step: Step, day: date, run: str) -> str:

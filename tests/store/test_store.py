@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from datetime import date
+from pathlib import Path
 
 import polars as pl
 import pytest
 
+from mktgen import parts
 from mktgen.contracts import OFFER_ITEMS, ContractError
 from mktgen.documents import RetrainingRequest
 from mktgen.errors import CorruptArtefact, MissingArtefact, NonDeterminism, PermanentError, TransientError
@@ -43,6 +45,29 @@ def test_several_days_come_in_order(store: Store) -> None:
         store.write_table("offer_items", day, frame(item), provenance())
     days = [date(2017, 10, 2), date(2017, 10, 1), date(2017, 10, 9)]
     assert store.read_table(store.currents("offer_items", days))["item_id"].to_list() == ["a", "b"]
+
+
+def test_a_table_that_comes_frame_by_frame_is_the_same_artefact(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "ROWS_PER_PART", 3)
+    rows = pl.DataFrame({"offer_id": list("aabbbcd"), "item_id": list("1212312")}, schema=dict(OFFER_ITEMS.columns))
+    growing = parts.Parts("offer_items", tmp_path, rows_per_part=3)
+    for one in rows.partition_by("offer_id", maintain_order=True):
+        growing.add(one)
+    whole = store.write_table("offer_items", DAY, rows, provenance())
+    assert len(whole.files) == 3
+    assert store.write_parts(growing, DAY, provenance()) == whole
+    assert store.current("offer_items", DAY) == whole
+    assert pl.concat(store.stream_table([whole], "offer_items")).equals(rows)
+
+
+def test_a_table_without_rows_has_one_part_and_one_empty_frame(store: Store, tmp_path: Path) -> None:
+    written = store.write_parts(parts.Parts("offer_items", tmp_path), DAY, provenance())
+    assert store.write_table("offer_items", DAY, frame(), provenance()) == written
+    for manifests in ([written], []):
+        (streamed,) = store.stream_table(manifests, "offer_items")
+        assert streamed.equals(frame())
 
 
 def test_the_schema_is_checked_on_write(store: Store) -> None:
@@ -86,6 +111,8 @@ def test_changed_bytes_are_not_read(store: Store, object_store: ObjectStore) -> 
     object_store.put(f"{manifest.folder}/part-00000.parquet", b"other")
     with pytest.raises(CorruptArtefact, match=r"does not match.*run step clean for 2017-10-01 again"):
         store.read_table(manifest)
+    with pytest.raises(CorruptArtefact, match="does not match"):
+        list(store.stream_table([manifest], "offer_items"))
     object_store.delete(f"{manifest.folder}/part-00000.parquet")
     with pytest.raises(CorruptArtefact, match="is missing"):
         store.read_table(manifest)
