@@ -64,9 +64,10 @@ _TABLE: Final = (
          foreseeing.forecast_demand, foreseeing.demand_reads,
          ("demand_forecast", "demand_report"), ("steps.foreseeing", "foresight", "sources"), ("foresight", "source")),
     # -- strategy -----------------------------------------------------------------------------------------------------
-    Step("score", "loop", "purchase, churn, items and a vector for every active customer",
+    Step("score", "loop", "purchase, churn, items, categories and a vector for every active customer",
          deciding.score, deciding.score_reads,
-         ("customer_scores", "item_scores"), ("steps.deciding", "steps.worlds", "models"), ("models", "features")),
+         ("customer_scores", "item_scores", "category_scores"), ("steps.deciding", "steps.worlds", "models"),
+         ("models", "features")),
     Step("warn_churn", "loop", "customers at risk, what is at stake, and their own rhythm in words",
          foreseeing.warn_churn, foreseeing.churn_reads,
          ("churn_warnings",), ("steps.foreseeing", "foresight"), ("foresight",)),

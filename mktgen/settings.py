@@ -108,7 +108,10 @@ class GradientBoostingSettings(Section):
 class ModelSettings(Section):
     kinds: tuple[str, ...] = Field((), description="model files to train; empty = all that are found")
     initial_champion: str = "personal_frequency"
-    vector_model: str = Field("transformer", description="whose customer vectors the strategy uses")
+    vector_model: str = Field(
+        "transformer", description="whose customer vectors the strategy uses, and likely categories"
+    )
+    top_categories: int = Field(10, ge=1, description="likely categories kept per customer")
     evaluation_days: int = Field(
         28, ge=28, description="frozen evaluation window before the training day; its purchase labels take 28 days"
     )

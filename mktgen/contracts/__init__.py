@@ -38,6 +38,7 @@ from mktgen.contracts.foresight import (
     REASONS,
 )
 from mktgen.contracts.models import (
+    CATEGORY_SCORES,
     CUSTOMER_SCORES,
     ITEM_SCORES,
     RANKING_METRICS,
@@ -63,6 +64,7 @@ __all__ = [
     "ATTRIBUTIONS",
     "CAMPAIGNS",
     "CATEGORY_DAYS",
+    "CATEGORY_SCORES",
     "CHURN_OUTCOMES",
     "CHURN_WARNINGS",
     "CONTEXT_PROMOTIONS",

@@ -67,6 +67,17 @@ CUSTOMER_SCORES = table(
     },
     key=["customer_id"],
 )
+CATEGORY_SCORES = table(
+    "category_scores",  # the likeliest categories of the next 7 days per customer; none where no model tells them
+    {
+        "customer_id": pl.String,
+        "category": pl.String,
+        "rank": pl.Int32,  # 1 = likeliest
+        "p_7d": pl.Float64,
+        "category_model": pl.String,
+    },
+    key=["customer_id", "category"],
+)
 ITEM_SCORES = table(
     "item_scores",  # top items per customer, seen (bought before) and unseen apart
     {

@@ -29,7 +29,7 @@ from mktgen.models._scoring import Scorer
 from mktgen.models._states import batches
 from mktgen.models._trainer import Plan, Trainer
 from mktgen.models._vocabulary import Vocabulary
-from mktgen.models.base import FitReport, History, Mailings, Session, Task, TrainingSet, VectorModel
+from mktgen.models.base import CategoryModel, FitReport, History, Mailings, Session, Task, TrainingSet, VectorModel
 from mktgen.settings import ModelSettings, TransformerSettings
 
 
@@ -48,7 +48,7 @@ class SceneCourse:
         return collate(self.scene, chosen, draw)
 
 
-class NeuralModel(VectorModel):
+class NeuralModel(VectorModel, CategoryModel):
     """A BehaviourNetwork with its vocabulary and normalisation. Subclasses say which encoder and which settings."""
 
     encoder: ClassVar[Literal["transformer", "lstm"]]
@@ -111,7 +111,6 @@ class NeuralModel(VectorModel):
         return self._trained.spend(history, customers)
 
     def categories(self, history: History, customers: list[str], k: int) -> pl.DataFrame:
-        """customer_id, category, p_7d (Float64): the k likeliest of the next 7 days, best first, ties by category."""
         return self._trained.categories(history, customers, k)
 
     def redemptions(self, history: History, mailings: Mailings) -> pl.DataFrame:

@@ -189,3 +189,12 @@ class VectorModel(Model):
     @abstractmethod
     def vectors(self, history: History, customers: list[str]) -> pl.DataFrame:
         """customer_id, vector (List(Float32), all of one length), sorted by customer_id."""
+
+
+class CategoryModel(Model):
+    """A model that also says which categories come next."""
+
+    @abstractmethod
+    def categories(self, history: History, customers: list[str], k: int) -> pl.DataFrame:
+        """customer_id, category, p_7d (Float64): the k likeliest of the next 7 days, sorted by customer_id, the likeliest
+        first, ties by category."""

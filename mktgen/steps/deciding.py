@@ -9,12 +9,12 @@ from typing import Final
 import polars as pl
 
 from mktgen.config import config_version
-from mktgen.contracts import CUSTOMER_SCORES, ITEM_SCORES
+from mktgen.contracts import CATEGORY_SCORES, CUSTOMER_SCORES, ITEM_SCORES
 from mktgen.copywriting import writer
 from mktgen.documents import AllocationReport, Promotion, PublishedStrategy, Strategy
 from mktgen.errors import GateFailed
 from mktgen.evaluation import gates
-from mktgen.models.base import History, Model, VectorModel
+from mktgen.models.base import CategoryModel, History, Model, VectorModel
 from mktgen.settings import FeatureSettings
 from mktgen.steps.data import days_between
 from mktgen.steps.runner import Outcome, Platform, Read, Run
@@ -55,14 +55,15 @@ def champion_reads(day: date, platform: Platform) -> list[Read]:
 
 
 def score(run: Run) -> Outcome:
-    """Probabilities and rankings by the champions, vectors by the behaviour Transformer, for every active customer.
+    """Probabilities and rankings by the champions, vectors and categories by the behaviour Transformer, for every active
+    customer.
 
     Customers come, and their scores go, in blocks: memory doesn't grow with their number.
     """
     settings, promotion = run.settings, run.document("promotion", Promotion)
     cut, items, known = run.day + timedelta(days=1), run.table("item_features"), around(run)
     ranker, predictor, embedder = _champions(run, promotion)
-    scores, rankings = run.parts("customer_scores"), run.parts("item_scores")
+    scores, rankings, likely = (run.parts(name) for name in ("customer_scores", "item_scores", "category_scores"))
     for block in run.blocks(("sequences", "customer_features"), "customer_id", CUSTOMERS_AT_ONCE):
         facts = block["customer_features"]
         customers = active_customers(facts, settings.features)
@@ -71,6 +72,9 @@ def score(run: Run) -> Outcome:
         history = History(cut, block["sequences"], facts, items, **known.before(cut))
         ranked = ranker.rank(history, customers, settings.models.top_k)
         rankings.add(ranked.with_columns(ranking_model=pl.lit(ranker.kind)).select(list(ITEM_SCORES.columns)))
+        if isinstance(embedder, CategoryModel):
+            categories = embedder.categories(history, customers, settings.models.top_categories)
+            likely.add(_ranked(categories, embedder.kind))
         chances = predictor.probabilities(history, customers)
         vectors = embedder.vectors(history, customers)
         scored = chances.join(vectors, on="customer_id").with_columns(
@@ -78,7 +82,14 @@ def score(run: Run) -> Outcome:
         )
         scores.add(scored.select(list(CUSTOMER_SCORES.columns)).sort("customer_id"))
     note = f"{scores.rows} active customers; ranking by {ranker.kind}, purchase and churn by {predictor.kind}"
-    return Outcome(parts=[scores, rankings], notes=[note])
+    return Outcome(parts=[scores, rankings, likely], notes=[note])
+
+
+def _ranked(categories: pl.DataFrame, kind: str) -> pl.DataFrame:
+    """contracts.CATEGORY_SCORES of Model.categories' frame, whose rows come by rank."""
+    rank = pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("customer_id")
+    named = categories.with_columns(rank.alias("rank"), pl.lit(kind).alias("category_model"))
+    return named.select(list(CATEGORY_SCORES.columns)).sort(CATEGORY_SCORES.key)
 
 
 def _champions(run: Run, promotion: Promotion) -> tuple[Model, Model, VectorModel]:

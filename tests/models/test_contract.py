@@ -12,7 +12,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from mktgen import models
-from mktgen.models.base import History, Model, VectorModel
+from mktgen.models.base import CategoryModel, History, Model, VectorModel
 from mktgen.settings import ModelSettings, TransformerSettings
 from tests.support.shop import SORT, Shop, make_shop
 from tests.support.training import session
@@ -138,6 +138,19 @@ def test_vectors_have_one_length(trained: Trained) -> None:
     assert given["customer_id"].to_list() == trained.customers
     assert given["vector"].list.len().n_unique() == 1
     assert np.isfinite(np.array(given["vector"].to_list())).all()
+
+
+def test_categories_come_by_rank_and_once(trained: Trained) -> None:
+    if not isinstance(trained.model, CategoryModel):
+        return
+    given = trained.model.categories(trained.history, trained.customers, 3)
+    assert dict(given.schema) == {"customer_id": pl.String, "category": pl.String, "p_7d": pl.Float64}
+    assert given["customer_id"].unique(maintain_order=True).to_list() == trained.customers
+    assert given["p_7d"].is_between(0.0, 1.0).all()
+    assert not given.select("customer_id", "category").is_duplicated().any()
+    for mine in given.partition_by("customer_id"):
+        assert mine.height == 3
+        assert_frame_equal(mine, mine.sort(["p_7d", "category"], descending=[True, False]))
 
 
 def results(model: Model, history: History, customers: list[str]) -> list[pl.DataFrame]:

@@ -15,7 +15,7 @@ from mktgen import pipeline
 from mktgen.documents import ModelEntry, ModelSet, Promotion, TaskPromotion, TrainingPlan
 from mktgen.evaluation import sameness
 from mktgen.models import model_class
-from mktgen.models.base import VectorModel
+from mktgen.models.base import CategoryModel, VectorModel
 from mktgen.settings import ModelSettings, TransformerSettings
 from mktgen.steps import deciding
 from mktgen.steps.deciding import active_customers, allocate_reads, recent_sends
@@ -109,8 +109,11 @@ def scored(platform_of: PlatformOf, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         store.write_table("customers", platform.source.first_day, known.customers, NOBODY)
         monkeypatch.setattr(deciding, "CUSTOMERS_AT_ONCE", size)
         pipeline.run_step("score", DAY, platform=platform)
-        written = {name: store.need(name, DAY) for name in ("customer_scores", "item_scores")}
-        scores, rankings = (store.read_table(manifest) for manifest in written.values())
+        written = {name: store.need(name, DAY) for name in ("customer_scores", "item_scores", "category_scores")}
+        scores, rankings, likely = (store.read_table(manifest) for manifest in written.values())
+        assert likely["customer_id"].unique().sort().to_list() == (
+            scores["customer_id"].to_list() if issubclass(model_class(embedder), CategoryModel) else []
+        )
         expected = active_customers(tables["customer_features"], platform.settings.features)
         assert scores["customer_id"].to_list() == expected
         assert away not in expected
