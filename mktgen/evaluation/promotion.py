@@ -1,9 +1,8 @@
 """Who becomes champion: a challenger must win on the same frozen cut, surely enough; else the incumbent stays.
 
 The bar is the lower bound of the lead, not the estimate. The challenger is the best of the others by point estimate, so
-its lead is flattered the more, the more kinds there are: with m of them the interval has level 1 - 0.05 / m (Bonferroni).
-So the chance that any kind without a true lead is promoted is at most 2.5%, however the kinds depend on one another. Needs
-about 40 m resamples or more: with fewer, the outermost stand for quantiles that lie further out. Dunn, JASA 56 (1961).
+its lead is flattered the more, the more kinds there are: its bound is one of bounds that hold for all of them at once
+(bootstrap.mean_leads, auc_leads). In a world where no kind is better, one in twenty cuts promotes one, however many there are.
 
 A kind that failed an honesty gate, or was never held against the untrained line, is no candidate, however good its
 figures. Where that is the incumbent, its version of the last training day stays; where there is none yet, the best honest
@@ -22,7 +21,7 @@ import polars as pl
 
 from mktgen.documents import Gate, Interval, TaskPromotion
 from mktgen.errors import GateFailed, PermanentError
-from mktgen.evaluation.bootstrap import LEVEL, auc_difference, paired_difference
+from mktgen.evaluation.bootstrap import auc_leads, mean_leads
 from mktgen.evaluation.classification import align, auc, columns
 
 RANKING_METRIC: Final = "ndcg_at_10"
@@ -72,8 +71,8 @@ def promote_ranking(
     points = {kind: mean_of(frame) for kind, frame in customers.items()}
     race = _Race("ranking", RANKING_METRIC, incumbent, points, barred or {}, kept_from)
     return race.decide(
-        lambda challenger, level: paired_difference(
-            customers[challenger], customers[incumbent], RANKING_METRIC, resamples=resamples, seed=seed, level=level
+        lambda kinds: mean_leads(
+            {kind: customers[kind] for kind in kinds}, incumbent, RANKING_METRIC, resamples=resamples, seed=seed
         )
     )
 
@@ -109,8 +108,8 @@ def promote_customer(
     points = {kind: auc(label, score) for kind, score in scores.items()}
     race = _Race("customer", CUSTOMER_METRIC, incumbent, points, barred or {}, kept_from)
     return race.decide(
-        lambda challenger, level: auc_difference(
-            label, scores[challenger], scores[incumbent], resamples=resamples, seed=seed, level=level
+        lambda kinds: auc_leads(
+            label, {kind: scores[kind] for kind in kinds}, incumbent, resamples=resamples, seed=seed
         )
     )
 
@@ -134,11 +133,11 @@ class _Race:
     barred: Mapping[str, str]
     kept_from: date | None
 
-    def decide(self, compare: Callable[[str, float], Interval]) -> TaskPromotion:
-        """`compare`: challenger, level -> its difference to the incumbent with an interval of that level."""
+    def decide(self, leads: Callable[[list[str]], Mapping[str, Interval]]) -> TaskPromotion:
+        """`leads`: of these kinds, the incumbent among them, the leads of the others, with simultaneous bounds."""
         incumbent, others = self.incumbent, self._others()
         challenger = others[0] if others else None
-        difference = compare(others[0], 1.0 - (1.0 - LEVEL) / len(others)) if others else None
+        difference = leads([incumbent, *others])[others[0]] if others else None
         facts = self._facts(challenger, difference) if challenger and difference else "there is no other candidate"
         if challenger and difference and difference.low > 0:
             return self._promotion(challenger, f"replaces {incumbent}: {facts}; the lower bound is above 0", difference)
