@@ -14,7 +14,7 @@ RANKING_METRICS: Final = tuple(
     for metric in ("ndcg_at_10", "recall_at_10", "recall_at_20", "hit_rate_at_10")
 )
 VALIDATION_RANKING = table(
-    "validation_ranking",  # per evaluated customer, on the frozen week after the cut; null: bought nothing of that part
+    "validation_ranking",  # per evaluated customer, mean of the frozen weeks after the cut; null: bought nothing of that part
     {"kind": pl.String, "customer_id": pl.String, **dict.fromkeys(RANKING_METRICS, pl.Float64)},
     key=["kind", "customer_id"],
     nullable=RANKING_METRICS,

@@ -1,10 +1,11 @@
-"""How well items are ranked for the week after a cut: overall, and apart for repeated and new items.
+"""How well items are ranked for the week after a cut, or for several: overall, and apart for repeated and new items.
 
 Apart, because half of next week's items were bought before: a model can look good by repeating alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -75,6 +76,19 @@ def _part(marked: pl.DataFrame, bought: pl.DataFrame) -> pl.DataFrame:
         (pl.col("hits_20") / pl.col("total")).alias("recall_at_20"),
         (pl.col("hits_10") > 0).cast(pl.Float64).alias("hit_rate_at_10"),
     ).sort("customer_id")
+
+
+def mean_of_weeks(weeks: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Each customer's mean over the weeks in which it has a value: per_customer's columns, sorted by customer_id.
+
+    weeks: per_customer's frames of several cuts. The customer stays the unit, so an interval by customer covers that its
+    weeks are alike; it doesn't cover that weeks differ.
+    """
+    names = [part + metric for part in PARTS for metric in METRICS]
+    # Sorted first: the mean of the same numbers in another order may differ in the last bit.
+    every = pl.concat([frame.with_columns(pl.lit(at).alias("week")) for at, frame in enumerate(weeks)])
+    ordered = every.sort("customer_id", "week").group_by("customer_id", maintain_order=True)
+    return ordered.agg(pl.col(names).mean())
 
 
 def summary(customers: pl.DataFrame) -> dict[str, float]:

@@ -6,7 +6,7 @@ import tempfile
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
-from typing import TypedDict
+from typing import Final, TypedDict
 
 import polars as pl
 
@@ -24,6 +24,8 @@ from mktgen.steps.runner import Outcome, Platform, Read, Run
 from mktgen.steps.worlds import RANK_DEPTH, Around, around, around_reads, history_at, sample_customers, scored
 from mktgen.store import Manifest
 
+_WEEK: Final = 7  # days that a ranking is made for
+
 
 # -- validate -----------------------------------------------------------------------------------------------------------
 def validate_reads(training: date, platform: Platform) -> list[Read]:
@@ -34,13 +36,22 @@ def validate_reads(training: date, platform: Platform) -> list[Read]:
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What was known before a cut, and what customers then did."""
+class Week:
+    """What was known before a cut, and what customers bought in the week from it on."""
 
     history: History
     customers: list[str]
     truth: pl.DataFrame  # customer_id, item_id bought in the 7 days from the cut
     before: pl.DataFrame  # customer_id, item_id bought before it
+
+    def judged(self, rankings: pl.DataFrame) -> pl.DataFrame:
+        return ranking.per_customer(rankings, self.truth, self.before)
+
+
+@dataclass(frozen=True)
+class Judgement(Week):
+    """A week with what customers did in the 28 days from its cut on."""
+
     outcomes: pl.DataFrame  # customer_id, purchased_7d, purchased_28d, spend_28d_minor
 
 
@@ -70,12 +81,19 @@ class _Judged:
 
 
 def validate(run: Run) -> Outcome:
-    """Figures of every kind on the same frozen cut, and the gates that say whether they can be believed."""
-    trained = run.document("trained_models", ModelSet)
-    frozen = judgement_at(run.table("order_lines"), trained.evaluation_from, run.settings, around(run))
+    """Figures of every kind on the same frozen days, and the gates that say whether they can be believed.
+
+    Purchase, churn and spend are foretold once, at the cut. Items are ranked anew at the start of each week of the frozen
+    window, with what was known by then, by the model as it was trained before the window: one week alone can't tell kinds
+    that are nearly as good apart.
+    """
+    trained, lines = run.document("trained_models", ModelSet), run.table("order_lines")
+    frozen = judgement_at(lines, trained.evaluation_from, run.settings, around(run))
+    starts = days_between(trained.evaluation_from, trained.evaluation_to - timedelta(days=_WEEK - 1))[_WEEK::_WEEK]
+    later = [week_at(lines, start, run.settings, around(run)) for start in starts]
     among = _worlds(run, trained.evaluation_from)
     in_memory = run.table("sample_scores")
-    judged = [_judge(run, entry, frozen, among, in_memory.filter(kind=entry.kind)) for entry in trained.models]
+    judged = [_judge(run, entry, frozen, later, among, in_memory.filter(kind=entry.kind)) for entry in trained.models]
     rankings = {one.entry.kind: one.ranked for one in judged if one.ranked is not None}
     customers = {one.entry.kind: one.chances for one in judged if one.chances is not None}
     untrained = {entry.kind for entry in trained.models if entry.untrained}
@@ -104,7 +122,7 @@ def answers(model: Model, at: Judgement) -> Answers:
     rankings = ranked = chances = amounts = None
     if "ranking" in model.tasks:
         rankings = model.rank(at.history, at.customers, RANK_DEPTH)
-        ranked = ranking.per_customer(rankings, at.truth, at.before)
+        ranked = at.judged(rankings)
         metrics |= ranking.summary(ranked)
     if "customer" in model.tasks:
         chances = model.probabilities(at.history, at.customers)
@@ -115,7 +133,14 @@ def answers(model: Model, at: Judgement) -> Answers:
     return Answers(metrics, rankings, ranked, chances, amounts)
 
 
-def _judge(run: Run, entry: ModelEntry, frozen: Judgement, among: honesty.Worlds, in_memory: pl.DataFrame) -> _Judged:
+def _judge(
+    run: Run,
+    entry: ModelEntry,
+    frozen: Judgement,
+    later: list[Week],
+    among: honesty.Worlds,
+    in_memory: pl.DataFrame,
+) -> _Judged:
     model = load_model(run, entry.kind)
     said, ours = answers(model, frozen), pl.col("customer_id").is_in(among.customers)
     validated = sameness.stacked(
@@ -125,7 +150,11 @@ def _judge(run: Run, entry: ModelEntry, frozen: Judgement, among: honesty.Worlds
     again = scored(model, alone, among.customers)
     gates = honesty.gates_of(model, among, honesty.Known(in_memory.drop("kind"), validated, again))
     chances = said.chances.join(frozen.outcomes, on="customer_id") if said.chances is not None else None
-    return _Judged(entry, said.metrics, said.ranked, chances, gates)
+    if said.ranked is None:
+        return _Judged(entry, said.metrics, None, chances, gates)
+    further = (week.judged(model.rank(week.history, week.customers, RANK_DEPTH)) for week in later)
+    ranked = ranking.mean_of_weeks([said.ranked, *further])
+    return _Judged(entry, said.metrics | ranking.summary(ranked), ranked, chances, gates)
 
 
 def _worlds(run: Run, cut: date) -> honesty.Worlds:
@@ -152,20 +181,28 @@ _SHOWN = (
 )
 
 
-def judgement_at(lines: pl.DataFrame, cut: date, settings: Settings, known: Around) -> Judgement:
-    """What models are judged on at a cut; `lines` (contracts.ORDER_LINES) must go on for 28 days from it."""
+def week_at(lines: pl.DataFrame, cut: date, settings: Settings, known: Around) -> Week:
+    """What rankings are judged on at a cut; `lines` (contracts.ORDER_LINES) must go on for 7 days from it."""
     history = history_at(lines, cut, settings.features)
     active = history.features.filter(pl.col("recency_days") <= settings.features.active_days)
-    week = pl.col("business_date").is_between(cut, cut + timedelta(days=6))
-    after = active.select("customer_id").join(labels(lines, cut), on="customer_id", how="left", maintain_order="left")
+    week = pl.col("business_date").is_between(cut, cut + timedelta(days=_WEEK - 1))
     goods = lines.filter("merchandise").select("customer_id", "item_id", "business_date")
-    return Judgement(
+    return Week(
         history=known.told(history),
         customers=active["customer_id"].to_list(),
         truth=goods.filter(week).select("customer_id", "item_id").unique().sort("customer_id", "item_id"),
         before=goods.filter(pl.col("business_date") < cut).select("customer_id", "item_id").unique(),
-        outcomes=after.with_columns(pl.col(LABELS).fill_null(False), pl.col(SPEND).fill_null(0)),
     )
+
+
+def judgement_at(lines: pl.DataFrame, cut: date, settings: Settings, known: Around) -> Judgement:
+    """What models are judged on at a cut; `lines` (contracts.ORDER_LINES) must go on for 28 days from it."""
+    week = week_at(lines, cut, settings, known)
+    after = pl.DataFrame({"customer_id": week.customers}, schema={"customer_id": pl.String}).join(
+        labels(lines, cut), on="customer_id", how="left", maintain_order="left"
+    )
+    outcomes = after.with_columns(pl.col(LABELS).fill_null(False), pl.col(SPEND).fill_null(0))
+    return Judgement(week.history, week.customers, week.truth, week.before, outcomes)
 
 
 def _stack(frames: dict[str, pl.DataFrame], columns: dict[str, pl.DataType | type[pl.DataType]]) -> pl.DataFrame:

@@ -94,3 +94,26 @@ def test_a_perfect_list_has_ndcg_one(truth: list[str]) -> None:
     got = ranking.per_customer(perfect, pairs([("u", item) for item in truth]), pairs([]))
     assert got["ndcg_at_10"].item() == pytest.approx(1.0)
     assert got["recall_at_10"].item() == 1.0
+
+
+def test_weeks_are_averaged_by_customer_over_those_that_have_a_value() -> None:
+    first = ranking.per_customer(
+        scored([("u", "a", 2.0), ("u", "b", 1.0), ("v", "a", 1.0)]),
+        pairs([("u", "a"), ("v", "a")]),
+        pairs([("u", "a")]),
+    )
+    second = ranking.per_customer(
+        scored([("u", "a", 2.0), ("u", "b", 1.0), ("w", "c", 1.0)]),
+        pairs([("u", "b"), ("w", "x")]),
+        pairs([("u", "a")]),
+    )
+    both = ranking.mean_of_weeks([first, second])
+    assert both["customer_id"].to_list() == ["u", "v", "w"]
+    assert both.columns == first.columns
+    u = both.row(0, named=True)
+    assert u["ndcg_at_10"] == pytest.approx((1.0 + 1 / log2(3)) / 2)
+    assert u["repeat.ndcg_at_10"] == 1.0, "of the first week alone: in the second nothing was bought again"
+    assert u["novel.ndcg_at_10"] == 1.0
+    assert both.row(2, named=True)["ndcg_at_10"] == 0.0
+    assert_frame_equal(ranking.mean_of_weeks([first]), first)
+    assert_frame_equal(ranking.mean_of_weeks([first, first]), first)
