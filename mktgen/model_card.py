@@ -29,7 +29,7 @@ def markdown(run: ModelRun) -> str:
         "",
         f"- tasks: {', '.join(sorted(run.tasks))}",
         f"- trained for: {run.training_partition}, on what lies before {run.evaluation_from}",
-        f"- evaluated on: {run.evaluation_from} to {run.evaluation_to}, the same frozen days for all kinds; rankings anew each week",
+        f"- evaluated on: {run.evaluation_from} to {run.evaluation_to}, the same for all kinds; ranked anew each week",
         *([f"- about the data: {run.notice}"] if run.notice else []),
         "",
         "## Results",
