@@ -108,7 +108,7 @@ def _ready(parts: Parts, process: subprocess.Popen[bytes], timeout_s: float = 30
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """One server per test process; its keys and endpoint are in the environment for the whole session."""
+    """One server per test process; its keys and endpoint are in the environment from then on."""
     with serve(tmp_path_factory.mktemp("seaweedfs")) as server, pytest.MonkeyPatch.context() as patch:
         for name, value in server.environment.items():
             patch.setenv(name, value)
@@ -116,7 +116,12 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 
 @pytest.fixture
-def object_store(s3_server: S3Server, request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
-    """An empty store of the test's own: a prefix that no other test has."""
+def object_store(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ObjectStore:
+    """An empty store of the test's own: a prefix that no other test has, and the keys in the environment.
+
+    They are set for each test: fixtures that put an environment back as they found it may have found it without them.
+    """
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
     assert httpx.get(s3_server.endpoint, timeout=5).status_code == 403, "S3 lets everyone in"
     return ObjectStore(s3_server.location(f"{tmp_path.parent.name}/{tmp_path.name}"))
