@@ -23,6 +23,11 @@ _TRAINING: Final = (
     "evaluation.leakage", "evaluation.classification", "evaluation.sameness",
 )  # fmt: skip
 
+_JUDGING: Final = (
+    "steps.validation", "steps.judging", "steps.judge_worker", "steps.workers", "steps.handover", "steps.honesty",
+    "steps.worlds", "evaluation", "models", "features",
+)  # fmt: skip
+
 _TABLE: Final = (
     # -- collect and clean ------------------------------------------------------------------------------------------
     Step("reference", "onboarding", "catalogue and customer attributes of the source",
@@ -53,7 +58,7 @@ _TABLE: Final = (
     Step("validate", "loop", "judge them on the frozen cut, and their honesty; one MLflow run and version each",
          validation.validate, validation.validate_reads,
          ("model_set", "validation_ranking", "validation_customers"),
-         ("steps.validation", "steps.honesty", "steps.worlds", "evaluation", "models", "features"), ("models", "features"),
+         _JUDGING, ("models", "features"),
          at=training.training_day, after=tracked.log_models),
     Step("promote", "loop", "a challenger becomes champion only by winning, with an interval; none that failed a gate",
          validation.promote, validation.promote_reads,

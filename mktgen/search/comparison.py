@@ -18,7 +18,7 @@ from mktgen.search.measures import Measure, measures_of
 from mktgen.steps.runner import Platform
 
 _CODE: Final = (
-    "search.comparison", "search.measures", "search.learning", "search.folds", "steps.worlds", "steps.validation", "models",
+    "search.comparison", "search.measures", "search.learning", "search.folds", "steps.worlds", "steps.judging", "models",
     "features", "evaluation",
 )  # fmt: skip
 

@@ -31,9 +31,9 @@ from mktgen.models.base import History, Session, TrainingSet
 from mktgen.search.folds import JUDGED_DAYS, Past
 from mktgen.search.measures import HOUSEHOLDS
 from mktgen.settings import ModelSettings, Settings
+from mktgen.steps.judging import Answers, Judgement, answers, judgement_at
 from mktgen.steps.runner import Platform
 from mktgen.steps.train_worker import S3Checkpoints
-from mktgen.steps.validation import Answers, Judgement, answers, judgement_at
 from mktgen.steps.workers import die_with_parent
 from mktgen.steps.worlds import training_tables
 from mktgen.store import ObjectStore, S3Location
@@ -43,7 +43,7 @@ _CODE: Final = (
     "search.learning",
     "search.folds",
     "steps.worlds",
-    "steps.validation",
+    "steps.judging",
     "models",
     "features",
     "evaluation",

@@ -37,7 +37,7 @@ State = Literal["complete", "pruned", "failed"]
 PRUNE_AFTER: Final = 4  # trials completed before the first may be pruned
 _CODE: Final = (
     "search.study", "search.space", "search.measures", "search.learning", "search.folds", "steps.worlds",
-    "steps.validation", "models", "features", "evaluation",
+    "steps.judging", "models", "features", "evaluation",
 )  # fmt: skip
 
 

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Final, TypedDict
+from typing import TypedDict
 
 import polars as pl
 
 from mktgen import models
 from mktgen.contracts import VALIDATION_CUSTOMERS, VALIDATION_RANKING
-from mktgen.documents import Gate, ModelEntry, ModelSet, Promotion, TaskPromotion
-from mktgen.evaluation import classification, promotion, ranking, sameness, spend
+from mktgen.documents import ModelEntry, ModelSet, Promotion, TaskPromotion
+from mktgen.evaluation import promotion
 from mktgen.evaluation.floor import untrained_floor
-from mktgen.features.training import LABELS, SPEND, labels
-from mktgen.models.base import History, Model
-from mktgen.settings import Settings
+from mktgen.models.base import Model
 from mktgen.steps import honesty
 from mktgen.steps.data import days_between
+from mktgen.steps.handover import hand_over, taken_over
+from mktgen.steps.judging import WEEK_DAYS, Judged, Material, judgement_at, week_at
 from mktgen.steps.runner import Outcome, Platform, Read, Run
-from mktgen.steps.worlds import RANK_DEPTH, Around, around, around_reads, history_at, sample_customers, scored
+from mktgen.steps.workers import run_judges
+from mktgen.steps.worlds import around, around_reads, sample_customers
 from mktgen.store import Manifest
-
-_WEEK: Final = 7  # days that a ranking is made for
 
 
 # -- validate -----------------------------------------------------------------------------------------------------------
@@ -35,51 +33,6 @@ def validate_reads(training: date, platform: Platform) -> list[Read]:
     return [*(Read(name, (training,), True, "train") for name in names), lines, *around_reads(first, last, platform)]
 
 
-@dataclass(frozen=True)
-class Week:
-    """What was known before a cut, and what customers bought in the week from it on."""
-
-    history: History
-    customers: list[str]
-    truth: pl.DataFrame  # customer_id, item_id bought in the 7 days from the cut
-    before: pl.DataFrame  # customer_id, item_id bought before it
-
-    def judged(self, rankings: pl.DataFrame) -> pl.DataFrame:
-        return ranking.per_customer(rankings, self.truth, self.before)
-
-
-@dataclass(frozen=True)
-class Judgement(Week):
-    """A week with what customers did in the 28 days from its cut on."""
-
-    outcomes: pl.DataFrame  # customer_id, purchased_7d, purchased_28d, spend_28d_minor
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What a model says at a cut, and its figures. None where the kind lacks the task.
-
-    rankings, chances, amounts: as Model gives them. ranked: ranking.per_customer's frame.
-    """
-
-    metrics: dict[str, float]
-    rankings: pl.DataFrame | None = None
-    ranked: pl.DataFrame | None = None
-    chances: pl.DataFrame | None = None
-    amounts: pl.DataFrame | None = None
-
-
-@dataclass
-class _Judged:
-    """One model on the frozen cut: answers joined to what happened, and gates."""
-
-    entry: ModelEntry
-    metrics: dict[str, float]
-    ranked: pl.DataFrame | None
-    chances: pl.DataFrame | None
-    gates: list[Gate]
-
-
 def validate(run: Run) -> Outcome:
     """Figures of every kind on the same frozen days, and the gates that say whether they can be believed.
 
@@ -87,24 +40,23 @@ def validate(run: Run) -> Outcome:
     window, with what was known by then, by the model as it was trained before the window: one week alone can't tell kinds
     that are nearly as good apart.
     """
-    trained, lines = run.document("trained_models", ModelSet), run.table("order_lines")
-    frozen = judgement_at(lines, trained.evaluation_from, run.settings, around(run))
-    starts = days_between(trained.evaluation_from, trained.evaluation_to - timedelta(days=_WEEK - 1))[_WEEK::_WEEK]
-    later = [week_at(lines, start, run.settings, around(run)) for start in starts]
-    among = _worlds(run, trained.evaluation_from)
-    in_memory = run.table("sample_scores")
-    judged = [_judge(run, entry, frozen, later, among, in_memory.filter(kind=entry.kind)) for entry in trained.models]
-    rankings = {one.entry.kind: one.ranked for one in judged if one.ranked is not None}
-    customers = {one.entry.kind: one.chances for one in judged if one.chances is not None}
+    trained, settings = run.document("trained_models", ModelSet), run.settings
+    with tempfile.TemporaryDirectory(prefix="mktgen-validate-") as place:
+        judged = _judged(run, trained, Path(place))
+    rankings = {kind: one.ranked for kind, one in judged.items() if one.ranked is not None}
+    customers = {kind: one.chances for kind, one in judged.items() if one.chances is not None}
     untrained = {entry.kind for entry in trained.models if entry.untrained}
-    entries, notes, settings = [], [], run.settings
-    for one in judged:
-        kind, gates = one.entry.kind, [*one.entry.gates, *one.gates]
+    entries, notes = [], []
+    for entry in trained.models:
+        one = judged[entry.kind]
+        gates = [*entry.gates, *one.gates]
         if one.ranked is not None:
             gates.append(
-                untrained_floor(kind, rankings, untrained, resamples=settings.models.bootstrap, seed=settings.seed)
+                untrained_floor(
+                    entry.kind, rankings, untrained, resamples=settings.models.bootstrap, seed=settings.seed
+                )
             )
-        entries.append(one.entry.model_copy(update={"metrics": one.metrics, "gates": gates}))
+        entries.append(entry.model_copy(update={"metrics": one.metrics, "gates": gates}))
         notes.append(_note(entries[-1]))
     return Outcome(
         tables={
@@ -116,45 +68,26 @@ def validate(run: Run) -> Outcome:
     )
 
 
-def answers(model: Model, at: Judgement) -> Answers:
-    """Ask a model for everything it can say of the customers, and measure it."""
-    metrics: dict[str, float] = {}
-    rankings = ranked = chances = amounts = None
-    if "ranking" in model.tasks:
-        rankings = model.rank(at.history, at.customers, RANK_DEPTH)
-        ranked = at.judged(rankings)
-        metrics |= ranking.summary(ranked)
-    if "customer" in model.tasks:
-        chances = model.probabilities(at.history, at.customers)
-        metrics |= classification.customer_task(chances, at.outcomes)
-    if "spend" in model.tasks:
-        amounts = model.spend(at.history, at.customers)
-        metrics |= spend.summary(amounts, at.outcomes)
-    return Answers(metrics, rankings, ranked, chances, amounts)
+def _judged(run: Run, trained: ModelSet, job: Path) -> dict[str, Judged]:
+    """Every kind, judged by processes that share them out."""
+    for name in ("begun", "judged", "models"):
+        (job / name).mkdir()
+    for entry in trained.models:
+        _fetch_model(run, entry, run.inputs["models"][-1], job / "models" / entry.kind)
+    run.table("sample_scores").write_parquet(job / "sample_scores.parquet")
+    hand_over(job / "material", _material(run, trained))
+    kinds = [entry.kind for entry in trained.models]
+    run_judges(job, kinds, run.platform.environment)
+    return {kind: taken_over(job / "judged" / kind, Judged) for kind in kinds}
 
 
-def _judge(
-    run: Run,
-    entry: ModelEntry,
-    frozen: Judgement,
-    later: list[Week],
-    among: honesty.Worlds,
-    in_memory: pl.DataFrame,
-) -> _Judged:
-    model = load_model(run, entry.kind)
-    said, ours = answers(model, frozen), pl.col("customer_id").is_in(among.customers)
-    validated = sameness.stacked(
-        *(each.filter(ours) if each is not None else None for each in (said.rankings, said.chances, said.amounts))
-    )
-    alone = replace(frozen.history, events=frozen.history.events.filter(ours))
-    again = scored(model, alone, among.customers)
-    gates = honesty.gates_of(model, among, honesty.Known(in_memory.drop("kind"), validated, again))
-    chances = said.chances.join(frozen.outcomes, on="customer_id") if said.chances is not None else None
-    if said.ranked is None:
-        return _Judged(entry, said.metrics, None, chances, gates)
-    further = (week.judged(model.rank(week.history, week.customers, RANK_DEPTH)) for week in later)
-    ranked = ranking.mean_of_weeks([said.ranked, *further])
-    return _Judged(entry, said.metrics | ranking.summary(ranked), ranked, chances, gates)
+def _material(run: Run, trained: ModelSet) -> Material:
+    lines, known = run.table("order_lines"), around(run)
+    frozen = judgement_at(lines, trained.evaluation_from, run.settings, known)
+    last = trained.evaluation_to - timedelta(days=WEEK_DAYS - 1)
+    starts = days_between(trained.evaluation_from, last)[WEEK_DAYS::WEEK_DAYS]
+    later = [week_at(lines, start, run.settings, known) for start in starts]
+    return Material(frozen, later, _worlds(run, trained.evaluation_from))
 
 
 def _worlds(run: Run, cut: date) -> honesty.Worlds:
@@ -181,30 +114,6 @@ _SHOWN = (
 )
 
 
-def week_at(lines: pl.DataFrame, cut: date, settings: Settings, known: Around) -> Week:
-    """What rankings are judged on at a cut; `lines` (contracts.ORDER_LINES) must go on for 7 days from it."""
-    history = history_at(lines, cut, settings.features)
-    active = history.features.filter(pl.col("recency_days") <= settings.features.active_days)
-    week = pl.col("business_date").is_between(cut, cut + timedelta(days=_WEEK - 1))
-    goods = lines.filter("merchandise").select("customer_id", "item_id", "business_date")
-    return Week(
-        history=known.told(history),
-        customers=active["customer_id"].to_list(),
-        truth=goods.filter(week).select("customer_id", "item_id").unique().sort("customer_id", "item_id"),
-        before=goods.filter(pl.col("business_date") < cut).select("customer_id", "item_id").unique(),
-    )
-
-
-def judgement_at(lines: pl.DataFrame, cut: date, settings: Settings, known: Around) -> Judgement:
-    """What models are judged on at a cut; `lines` (contracts.ORDER_LINES) must go on for 28 days from it."""
-    week = week_at(lines, cut, settings, known)
-    after = pl.DataFrame({"customer_id": week.customers}, schema={"customer_id": pl.String}).join(
-        labels(lines, cut), on="customer_id", how="left", maintain_order="left"
-    )
-    outcomes = after.with_columns(pl.col(LABELS).fill_null(False), pl.col(SPEND).fill_null(0))
-    return Judgement(week.history, week.customers, week.truth, week.before, outcomes)
-
-
 def _stack(frames: dict[str, pl.DataFrame], columns: dict[str, pl.DataType | type[pl.DataType]]) -> pl.DataFrame:
     empty = pl.DataFrame(schema=columns)
     named = [frame.with_columns(pl.lit(kind).alias("kind")).select(list(columns)) for kind, frame in frames.items()]
@@ -213,15 +122,17 @@ def _stack(frames: dict[str, pl.DataFrame], columns: dict[str, pl.DataType | typ
 
 def load_model(run: Run, kind: str, trained_on: date | None = None) -> Model:
     """A trained model from the `models` artefact of the run's inputs: of the last of its days, or of the one named."""
-    entry = trained_model(run, kind, trained_on)
-    manifest = _of_day(run.inputs["models"], trained_on)
+    entry, manifest = trained_model(run, kind, trained_on), _of_day(run.inputs["models"], trained_on)
     with tempfile.TemporaryDirectory(prefix="mktgen-model-") as place:
-        root = Path(place)
-        for name, body in run.platform.store.read_files(manifest, f"{entry.directory}/").items():
-            path = root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(body)
-        return models.model_class(kind).load(root / entry.directory)
+        _fetch_model(run, entry, manifest, Path(place) / kind)
+        return models.model_class(kind).load(Path(place) / kind)
+
+
+def _fetch_model(run: Run, entry: ModelEntry, manifest: Manifest, folder: Path) -> None:
+    for name, body in run.platform.store.read_files(manifest, f"{entry.directory}/").items():
+        path = folder / name.removeprefix(f"{entry.directory}/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body)
 
 
 def trained_model(run: Run, kind: str, trained_on: date | None = None) -> ModelEntry:

@@ -1,4 +1,4 @@
-"""The processes that learn: started, heard, and ended with the process that started them.
+"""The processes that learn and those that judge: started, heard, and ended with the process that started them.
 
 Learning in processes of their own can be killed, run out of memory or hold a GPU without touching the task. One command
 of torchrun has `train_processes` ranks, which learn the same kind together; `train_at_once` such commands stand side by
@@ -29,16 +29,31 @@ _PR_SET_PDEATHSIG: Final = 1
 def run_workers(job: Path, kinds: Sequence[str], places: Environment) -> None:
     """Learn all kinds. Raises TransientError when a process ended badly; the others end first, and what is done is kept."""
     shares = shared_out(kinds, places.train_at_once)
-    with ExitStack() as stack:
-        workers = [stack.enter_context(_child(_command(job, share, places.train_processes))) for share in shares]
-        pool = stack.enter_context(ThreadPoolExecutor(len(workers) or 1))
-        ends = list(pool.map(_heard, workers))
-    for share, (status, last) in zip(shares, ends, strict=True):
+    commands = [_learning(job, share, places.train_processes) for share in shares]
+    for share, (status, last) in zip(shares, _ends(commands), strict=True):
         if status != 0:
             raise TransientError(
                 f"the process that learns {', '.join(share)} ended with status {status} (last line: {last}); it resumes "
                 "when run again"
             )
+
+
+def run_judges(job: Path, kinds: Sequence[str], places: Environment) -> None:
+    """Judge all kinds, in at most `train_at_once` processes. Raises TransientError when one of them ended badly."""
+    efforts = {kind: models.model_class(kind).effort for kind in kinds}
+    ordered = sorted(kinds, key=lambda kind: (-efforts[kind], kind))
+    command = [sys.executable, "-m", "mktgen.steps.judge_worker", "--job", str(job), "--kinds", *ordered]
+    for status, last in _ends([command] * min(places.train_at_once, len(kinds))):
+        if status != 0:
+            raise TransientError(f"a process that judges ended with status {status} (last line: {last}); run it again")
+
+
+def _ends(commands: Sequence[list[str]]) -> list[tuple[int, str]]:
+    """Run the commands side by side to their ends: status and last line of each."""
+    with ExitStack() as stack:
+        workers = [stack.enter_context(_child(command)) for command in commands]
+        pool = stack.enter_context(ThreadPoolExecutor(len(workers) or 1))
+        return list(pool.map(_heard, workers))
 
 
 def shared_out(kinds: Sequence[str], at_once: int) -> list[list[str]]:
@@ -53,7 +68,7 @@ def shared_out(kinds: Sequence[str], at_once: int) -> list[list[str]]:
     return shares
 
 
-def _command(job: Path, kinds: Sequence[str], processes: int) -> list[str]:
+def _learning(job: Path, kinds: Sequence[str], processes: int) -> list[str]:
     return [
         sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}",
         "-m", "mktgen.steps.train_worker", "--job", str(job), "--kinds", *kinds,
