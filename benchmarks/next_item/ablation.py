@@ -103,6 +103,7 @@ VARIANTS: Final = {
     "past items in the softmax": Variant({"exclude_seen": False}),
     "last 200 events of each user only": Variant({"whole_history": False}),
     "256 sampled items in the softmax": Variant({"negatives": 256}),
+    "1,024 sampled items in the softmax": Variant({"negatives": 1024}),
     "no mean of the weights": Variant({"average": 0.0}),
     "no dropout": Variant({"dropout": 0.0}),
     "one layer": Variant({"layers": 1}),
