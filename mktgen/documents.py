@@ -183,16 +183,23 @@ class Campaign(Document):
 
 
 class Allocation(Document):
-    """Budget, what was spent, and the bound it is measured against (Lagrangian dual, an upper bound)."""
+    """Budget, what may be spent, and the bound that the best allocation is measured against (Lagrangian dual, an upper bound).
+
+    value, bound and gap are of the best integral allocation at the mean values; expected cost and value are of the policy,
+    which explores and hedges.
+    """
 
     budget_minor: int
-    worst_case_cost_minor: int
+    usual_budget_minor: int = 0  # of it, for the business-as-usual arm
+    worst_case_cost_minor: int  # of any draw
+    expected_cost_minor: float
+    expected_value_minor: float
     allocated_cost_minor: int
     value_minor: float
     bound_minor: float
     gap_share: float  # (bound - value) / bound; 0 where the bound is 0
     shadow_price: float  # expected value per extra minor unit of budget
-    exploration_customers: int
+    propensity_floor: float  # the least chance of any action that may be taken
     contacts: int
     candidates: int
 

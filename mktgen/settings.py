@@ -149,7 +149,11 @@ class StrategySettings(Section):
     )
     contact_cap_days: int = Field(7, ge=1, description="at most `contact_cap` contacts per customer in so many days")
     contact_cap: int = Field(1, ge=1)
-    holdout_share: float = Field(0.10, ge=0, lt=1)
+    holdout_share: float = Field(0.10, ge=0, le=0.5, description="customers that no campaign contacts")
+    campaign_holdout_share: float = Field(0.0, ge=0, le=0.5, description="of each campaign, beside the common hold-out")
+    usual_share: float = Field(
+        0.05, ge=0, le=0.4, description="customers contacted as the shop would without us: by the chance of redemption"
+    )
     propensity_floor: float = Field(0.02, gt=0, lt=0.5)
     channel: str = Field("outbox", description="file name of a channel in mktgen/execution/channels/")
     languages: tuple[Literal["en", "zh"], ...] = ("en", "zh")

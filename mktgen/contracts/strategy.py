@@ -66,8 +66,9 @@ DECISIONS = table(
         "channel": pl.String,
         "action_set": pl.List(pl.String),  # always contains "no_contact"
         "action_propensities": pl.List(pl.Float64),  # aligned with action_set; sums to 1
-        "propensity": pl.Float64,  # of the drawn action, given the customer is not held out
-        "explored": pl.Boolean,
+        "propensity": pl.Float64,  # of the drawn action, given the customer's arm
+        "explored": pl.Boolean,  # not the likeliest of its set
+        "arm": pl.String,  # policy | business_as_usual | holdout
         "holdout": pl.Boolean,
         "holdout_share": pl.Float64,
         "p_redeem": pl.Float64,

@@ -80,16 +80,16 @@ def evaluate_strategy(
 def _policy_gates(
     evidence: Evidence, settings: StrategySettings, evaluation_settings: EvaluationSettings
 ) -> list[Gate]:
-    decisions, explorers = evidence.decisions, evidence.strategy.allocation.exploration_customers
+    decisions, stated = evidence.decisions, evidence.strategy.allocation.propensity_floor
     return [
         contact_policy.one_decision_per_customer(decisions, evidence.customers),
         contact_policy.holdout_not_contacted(decisions),
         contact_policy.contact_cap(decisions, evidence.recent_contacts, settings),
-        contact_policy.budget(decisions, evidence.offer_scores, explorers, settings),
+        contact_policy.budget(decisions, evidence.offer_scores, settings),
         contact_policy.consent(),
         contact_policy.quiet_hours(settings),
-        contact_policy.propensities(decisions, explorers),
-        contact_policy.propensity_floor(decisions, explorers, settings),
+        contact_policy.propensities(decisions),
+        contact_policy.propensity_floor(decisions, stated, settings),
         contact_policy.messages(decisions, evidence.messages),
         contact_policy.offer_window(decisions, evidence.offers, evidence.strategy.partition),
         contact_policy.versions(decisions),

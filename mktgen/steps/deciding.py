@@ -22,6 +22,7 @@ from mktgen.steps.training import CAMPAIGN_TABLES, REDEMPTION, campaign_reads, t
 from mktgen.steps.validation import champion_days, load_model, trained_model
 from mktgen.steps.worlds import PLAN_DAYS, around, around_reads
 from mktgen.strategy import document, mailings, offers, policy, recommendations, redemption, segments
+from mktgen.strategy.decision_rows import NO_CONTACT, Versions
 
 SCORING: Final = ("sequences", "customer_features", "item_features")
 # Some hundreds of megabytes at once, while what each block costs anew (the output layer of the catalogue) is little beside
@@ -180,7 +181,7 @@ def allocate(run: Run) -> Outcome:
         campaigns["campaigns"], campaigns["offers"], campaigns["offer_items"], run.table("items"),
         run.table("item_scores"), campaigns["exposures"], campaigns["responses"], model, run.day, settings.strategy,
     )  # fmt: skip
-    versions = policy.Versions(model=model_version(run), config=config_version((settings.strategy,))[:12])
+    versions = Versions(model_version(run), config_version((settings.strategy,))[:12], policy.POLICY_VERSION)
     result = policy.decide(
         candidates, run.table("customer_segments"), settings.strategy, run.day, settings.seed, versions,
         f"holdout:{settings.seed}", recent_contacts(run), run.table("recommendations"),
@@ -188,7 +189,7 @@ def allocate(run: Run) -> Outcome:
     plan = AllocationReport(
         partition=run.day, allocation=result.allocation, notes=[model.note, *result.notes], versions=versions.__dict__
     )
-    contacts = result.decisions.filter(pl.col("action") != policy.NO_CONTACT).height
+    contacts = result.decisions.filter(pl.col("action") != NO_CONTACT).height
     note = (
         f"{result.decisions.height} decisions, {contacts} contacts, {result.decisions['holdout'].sum()} held out; worst case "
         f"{plan.allocation.worst_case_cost_minor} of {plan.allocation.budget_minor}, gap {plan.allocation.gap_share:.3%}"

@@ -33,6 +33,7 @@ def decision(customer: int, *, action: str = "18:c1", holdout: bool = False, ver
         "action_propensities": [0.5, 0.5],
         "propensity": 0.5,
         "explored": False,
+        "arm": "holdout" if holdout else "policy",
         "holdout": holdout,
         "holdout_share": 0.1,
         "p_redeem": 0.1,

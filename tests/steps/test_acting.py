@@ -21,7 +21,7 @@ STRATEGY = Strategy(
     segments={}, campaigns=[], versions={},
     allocation=Allocation(
         budget_minor=1, worst_case_cost_minor=0, allocated_cost_minor=0, value_minor=0.0, bound_minor=0.0, gap_share=0.0,
-        shadow_price=0.0, exploration_customers=0, contacts=1, candidates=1,
+        shadow_price=0.0, propensity_floor=0.0, expected_cost_minor=1.0, expected_value_minor=1.0, contacts=1, candidates=1,
     ),
 )  # fmt: skip
 
