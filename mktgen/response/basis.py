@@ -65,6 +65,11 @@ class Basis:
     def size(self) -> int:
         return len(self.kept)
 
+    @property
+    def plain(self) -> NDArray[np.bool_]:
+        """[K]: neither hinge nor product, which trees make by themselves."""
+        return np.isin(self.group, [GROUPS.index("linear"), GROUPS.index("vector")])
+
     def design(self, frame: pl.DataFrame) -> Matrix:
         """phi [rows, K] of a frame with the columns (and `vector`) of the fit, in its row order.
 

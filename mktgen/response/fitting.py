@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from mktgen.response.basis import KEYS, Basis, UnusableCovariates, fit_basis
-from mktgen.response.boosted import boosted_effects
+from mktgen.response.boosted import binned, boosted_effects
 from mktgen.response.held_out import HeldOut, HeldOutOutcome, expected, imbalance, scores
 from mktgen.response.model import Coefficients, ResponseModel
 from mktgen.response.moments import Layout, Moments, collect, errors, lay_out
@@ -60,10 +60,10 @@ def _fit(
     design = basis.design(known)
     fold = _folds(trials, settings.folds, seed)
     layout = lay_out(basis, len(trials.actions), settings.max_coefficients)
-    smooth = np.isin(basis.group, (1, 4))
+    bins = binned(design[:, basis.plain])
     outcomes = (reward, converted)
     guessed = [
-        cross_fit(design, smooth, y, trials.drawn, len(trials.actions), weight, fold, settings, seed) for y in outcomes
+        cross_fit(design, bins, y, trials.drawn, len(trials.actions), weight, fold, settings, seed) for y in outcomes
     ]
     left = np.column_stack([y - expected(nuisance.q, trials) for y, nuisance in zip(outcomes, guessed, strict=True)])
     moments = collect(layout, design, trials, left, weight, fold)
@@ -80,10 +80,12 @@ def _fit(
     model = ResponseModel(trials.actions, basis, layout.terms, known_reward, known_conversion, base, facts)
     boosted = None
     if len(reward) >= settings.boosting_from:
-        boosted = boosted_effects(design[:, smooth], left[:, 0], trials, weight, fold, seed)
+        boosted = boosted_effects(bins, left[:, 0], trials, weight, fold, seed)
     unseen = [_unseen(layout, basis, design, moments, k, found[k], fold) for k in range(2)]
     told = [
-        HeldOutOutcome(unseen[k], scores(y, guessed[k].q, trials), left[:, k], boosted if k == 0 else None)
+        HeldOutOutcome(
+            unseen[k], scores(y, guessed[k].q, trials), guessed[k].q, left[:, k], boosted if k == 0 else None
+        )
         for k, y in enumerate(outcomes)
     ]
     return model, HeldOut(trials, weight, imbalance(design, trials, weight), *told)

@@ -16,12 +16,14 @@ Matrix = NDArray[np.float64]
 @dataclass(frozen=True)
 class HeldOutOutcome:
     """Of one outcome; n trials, A actions. effect [n, A]: predicted without the customer's fold. score [n, A]: doubly
-    robust pseudo-outcome, NaN where the action or no contact was impossible. residual [n]: outcome less its prediction
-    under the logged chances. boosted [n, A]: effects by boosted trees, as comparison; None: not made.
+    robust pseudo-outcome, NaN where the action or no contact was impossible. q [n, A + 1]: outcome predicted under each
+    action and, last, no contact. residual [n]: outcome less its prediction under the logged chances. boosted [n, A]:
+    effects by boosted trees, as comparison; None: not made.
     """
 
     effect: Matrix
     score: Matrix
+    q: Matrix
     residual: Matrix
     boosted: Matrix | None = None
 

@@ -127,7 +127,9 @@ class ResponseModel:
             "indicated": self.basis.indicated, "hinges": self.basis.hinges, "products": self.basis.products,
             "kept": self.basis.kept, "noise_sd": [self.reward.noise_sd, self.conversion.noise_sd],
         }  # fmt: skip
-        arrays: dict[str, NDArray[Any]] = {"header": np.frombuffer(json.dumps(header, sort_keys=True).encode(), dtype=np.uint8)}
+        arrays: dict[str, NDArray[Any]] = {
+            "header": np.frombuffer(json.dumps(header, sort_keys=True).encode(), dtype=np.uint8)
+        }
         arrays |= {"terms": self.terms, "base": self.base}
         arrays |= {f"basis_{name}": getattr(self.basis, name) for name in _BASIS_ARRAYS}
         for name, part in (("reward", self.reward), ("conversion", self.conversion)):

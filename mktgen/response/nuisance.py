@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
 
+from mktgen.response.boosted import some
 from mktgen.response.trials import NOT_CONTACTED
 from mktgen.settings import ResponseSettings
 
@@ -27,7 +28,6 @@ _SHRINK: Final = 20.0  # trials that an action's mean of 0 is worth
 _TREES: Final = 80
 _LEAVES: Final = 15
 _LEARNING_RATE: Final = 0.08
-_BOOSTED_ROWS: Final = 50_000  # more would cost time and hardly help
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Nuisance:
 
 def cross_fit(
     design: Matrix,
-    smooth: NDArray[np.bool_],
+    bins: Matrix,
     outcome: Matrix,
     drawn: Integers,
     actions: int,
@@ -53,14 +53,12 @@ def cross_fit(
     settings: ResponseSettings,
     seed: int,
 ) -> Nuisance:
-    """design [n, K]: the basis; smooth [K]: functions that trees get (hinges and products they make themselves).
-    fold [n]: of each trial, whole customers. Same inputs, same predictions; the order of the rows is the caller's.
-    """
+    """design [n, K]: the basis; bins [n, k]: what trees get. fold [n]: of each trial, whole customers."""
     arms = _arms(drawn, actions)
     candidates = {"mean": _ridge(np.ones((len(outcome), 1)), arms, outcome, weight, fold)}
     candidates["ridge"] = _ridge(design, arms, outcome, weight, fold)
     if len(outcome) >= settings.boosting_from:
-        candidates["boosted trees"] = _boosted(design[:, smooth], arms, outcome, weight, fold, seed)
+        candidates["boosted trees"] = _boosted(bins, arms, outcome, weight, fold, seed)
     column = np.where(drawn == NOT_CONTACTED, actions, drawn)
     rows = np.arange(len(outcome))
     losses = {
@@ -108,21 +106,19 @@ def _loss(q: Matrix, arms: Matrix, outcome: Matrix, weight: Matrix) -> float:
     return float(np.average((outcome - (q * drawn).sum(axis=1)) ** 2, weights=weight))
 
 
-def _boosted(design: Matrix, arms: Matrix, outcome: Matrix, weight: Matrix, fold: Integers, seed: int) -> Matrix:
+def _boosted(bins: Matrix, arms: Matrix, outcome: Matrix, weight: Matrix, fold: Integers, seed: int) -> Matrix:
     q = np.empty((len(outcome), arms.shape[1] + 1))
     rng = np.random.Generator(np.random.PCG64(seed))
     for number in np.unique(fold):
-        train = np.flatnonzero(fold != number)
-        if len(train) > _BOOSTED_ROWS:
-            train = np.sort(rng.choice(train, _BOOSTED_ROWS, replace=False))
+        train = some(np.flatnonzero(fold != number), rng)
         model = HistGradientBoostingRegressor(
             max_iter=_TREES, max_leaf_nodes=_LEAVES, learning_rate=_LEARNING_RATE, min_samples_leaf=50,
             early_stopping=False, random_state=0,
         )  # fmt: skip
-        model.fit(design[train], outcome[train], sample_weight=weight[train])
-        residual = weight[train] * (outcome[train] - model.predict(design[train]))
+        model.fit(bins[train], outcome[train], sample_weight=weight[train])
+        residual = weight[train] * (outcome[train] - model.predict(bins[train]))
         own = np.hstack([arms[train], 1.0 - arms[train].sum(axis=1, keepdims=True)])
         offsets = (residual @ own) / (weight[train] @ own + _SHRINK)
         held = fold == number
-        q[held] = model.predict(design[held])[:, None] + offsets
+        q[held] = model.predict(bins[held])[:, None] + offsets
     return q
