@@ -162,6 +162,26 @@ class StrategySettings(Section):
     quiet_to_hour: int = Field(8, ge=0, le=23)
 
 
+class ResponseSettings(Section):
+    """The incremental effect of offers on customers, learned from randomised trials."""
+
+    half_life_days: float = Field(
+        42.0, gt=0, description="a trial so old counts half: effects drift; three waves of 28 days outweigh all before"
+    )
+    min_trials: int = Field(300, ge=50, description="randomised trials below which nothing is learned")
+    min_drawn: int = Field(20, ge=5, description="times that at least two actions must have been drawn")
+    folds: int = Field(5, ge=2, le=20, description="of customers, for predictions of the outcome and of held-out effects")
+    hinged_covariates: int = Field(8, ge=0, description="strongest covariates whose effect may bend")
+    crossed_covariates: int = Field(5, ge=0, description="strongest covariates whose products may matter")
+    vector_components: int = Field(8, ge=0, description="principal components kept of the customer vector")
+    boosting_from: int = Field(2_000, ge=100, description="trials from which boosted trees may predict the outcome")
+    max_coefficients: int = Field(1_500, ge=50, description="above it, actions differ in fewer terms; bounds the time")
+    sure_buyer_from: float = Field(0.5, gt=0, lt=1, description="who buys uncontacted so likely is a sure buyer")
+    negligible_conversion: float = Field(
+        0.02, gt=0, lt=1, description="an effect on conversion whose interval lies within this of 0 is none"
+    )
+
+
 class ForesightSettings(Section):
     origins: int = Field(26, ge=8, description="past weeks on which the ways to forecast are compared")
     min_history_days: int = Field(56, ge=28, description="days of sales before the first of those weeks")
@@ -210,6 +230,7 @@ class Settings(Section):
     features: FeatureSettings = FeatureSettings()
     models: ModelSettings = ModelSettings()
     strategy: StrategySettings = StrategySettings()
+    response: ResponseSettings = ResponseSettings()
     foresight: ForesightSettings = ForesightSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     execution: ExecutionSettings = ExecutionSettings()

@@ -58,6 +58,7 @@ from mktgen.contracts.strategy import (
     RECOMMENDATIONS,
     SEGMENTS,
     SENDS,
+    TRIALS,
 )
 
 __all__ = [
@@ -104,6 +105,7 @@ __all__ = [
     "SEGMENTS",
     "SENDS",
     "SEQUENCES",
+    "TRIALS",
     "UTC_TIME",
     "VALIDATION_CUSTOMERS",
     "VALIDATION_RANKING",

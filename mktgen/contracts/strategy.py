@@ -146,6 +146,23 @@ ATTRIBUTIONS = table(
     key=["kind", "reference_id"],
     nullable=["campaign_id", "predicted", "holdout"],
 )
+TRIALS = table(
+    "trials",  # one past decision whose outcome window matured, and what came of it
+    {
+        "decision_id": pl.String,
+        "customer_id": pl.String,
+        "decided_on": pl.Date,
+        "action": pl.String,
+        "action_set": pl.List(pl.String),  # of a held-out row: what it would have been drawn from
+        "action_propensities": pl.List(pl.Float64),  # aligned with action_set, given the customer is not held out
+        "propensity": pl.Float64,  # of the action, given the customer is not held out
+        "reward_minor": pl.Float64,  # margin in the window - face value redeemed - contact cost, as observed
+        "converted": pl.Boolean,
+        "holdout": pl.Boolean,
+    },
+    key=["decision_id"],
+    nullable=["action_propensities", "propensity"],
+)
 DRIFT = table(
     "drift",
     {
