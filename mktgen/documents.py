@@ -204,6 +204,21 @@ class Allocation(Document):
     candidates: int
 
 
+class ResponseReport(Document):
+    """What is known of the effect of offers: from how many trials, and whether it may be used.
+
+    reason: why not, or that all checks passed. facts: of the fit, for the model card.
+    """
+
+    partition: date
+    usable: bool
+    reason: str
+    trials: int
+    actions: list[str]
+    facts: dict[str, float | str]
+    gates: list[Gate]
+
+
 class AllocationReport(Document):
     """What `allocate` says besides the decisions: plan, notes for the reader, versions in force."""
 

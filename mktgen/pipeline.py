@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from typing import Final
 
 from mktgen.errors import PermanentError
-from mktgen.steps import acting, data, deciding, foreseeing, tracked, training, validation
+from mktgen.steps import acting, data, deciding, foreseeing, responding, tracked, training, validation
 from mktgen.steps.runner import Platform, Recompute, Step, StepResult, execute
 from mktgen.store import parallel
 
@@ -82,9 +82,16 @@ _TABLE: Final = (
     Step("recommend", "loop", "items per customer with reasons, seen and unseen apart",
          deciding.recommend, deciding.recommend_reads,
          ("recommendations",), ("steps.deciding", "strategy"), ("strategy",)),
+    Step("learn_response", "loop", "the incremental effect of offers, from decisions that were drawn at random and sent",
+         responding.learn_response, responding.learn_reads,
+         ("response_model", "response_report"), ("steps.responding", "response"), ("response",)),
+    Step("estimate_response", "loop", "that effect for every active customer, and who is persuadable or better left alone",
+         responding.estimate_response, responding.estimate_reads,
+         ("response_scores", "customer_classes"), ("steps.responding", "response"), ("response",)),
     Step("allocate", "loop", "offers under a budget and contact caps; a decision with its propensity for everyone",
          deciding.allocate, deciding.allocate_reads,
-         ("offer_scores", "decisions", "allocation"), ("steps.deciding", "strategy"), ("strategy", "features")),
+         ("offer_scores", "decisions", "allocation"), ("steps.deciding", "steps.responding", "strategy", "response"),
+         ("strategy", "features")),
     Step("explain", "loop", "past events behind each recommendation and churn warning, and a test of these reasons",
          foreseeing.explain, foreseeing.explain_reads,
          ("reasons", "reasons_check"), ("steps.foreseeing", "steps.worlds", "foresight", "models", "features"),
@@ -110,6 +117,9 @@ _TABLE: Final = (
     Step("attribute", "feedback", "outcomes joined to decisions, and to what was really sent",
          acting.attribute, acting.attribute_reads,
          ("attributions",), ("steps.acting", "feedback"), ("feedback",)),
+    Step("collect_trials", "feedback", "decisions whose window is over, with their chances and what came of them",
+         responding.collect_trials, responding.trial_reads,
+         ("trials",), ("steps.responding", "feedback"), ("response", "strategy")),
     Step("judge_forecasts", "feedback", "demand forecasts and churn warnings whose days are over, against what came",
          foreseeing.judge_forecasts, foreseeing.judge_reads,
          ("demand_outcomes", "churn_outcomes"), ("steps.foreseeing", "feedback")),

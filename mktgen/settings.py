@@ -155,6 +155,7 @@ class StrategySettings(Section):
         0.05, ge=0, le=0.4, description="customers contacted as the shop would without us: by the chance of redemption"
     )
     propensity_floor: float = Field(0.02, gt=0, lt=0.5)
+    posterior_draws: int = Field(64, ge=8, le=1000, description="of what offers are worth; chances are shares of them")
     channel: str = Field("outbox", description="file name of a channel in mktgen/execution/channels/")
     languages: tuple[Literal["en", "zh"], ...] = ("en", "zh")
     send_hour_local: int = Field(10, ge=0, le=23, description="hour of the next day, shop's time")
@@ -165,12 +166,16 @@ class StrategySettings(Section):
 class ResponseSettings(Section):
     """The incremental effect of offers on customers, learned from randomised trials."""
 
+    window_days: int = Field(7, ge=1, le=28, description="days after a decision whose purchases are its outcome")
+    memory_days: int = Field(180, ge=28, description="trials that matured so long ago are forgotten")
     half_life_days: float = Field(
         42.0, gt=0, description="a trial so old counts half: effects drift; three waves of 28 days outweigh all before"
     )
     min_trials: int = Field(300, ge=50, description="randomised trials below which nothing is learned")
     min_drawn: int = Field(20, ge=5, description="times that at least two actions must have been drawn")
-    folds: int = Field(5, ge=2, le=20, description="of customers, for predictions of the outcome and of held-out effects")
+    folds: int = Field(
+        5, ge=2, le=20, description="of customers, for predictions of the outcome and of held-out effects"
+    )
     hinged_covariates: int = Field(8, ge=0, description="strongest covariates whose effect may bend")
     crossed_covariates: int = Field(5, ge=0, description="strongest covariates whose products may matter")
     vector_components: int = Field(8, ge=0, description="principal components kept of the customer vector")

@@ -49,6 +49,7 @@ from mktgen.contracts.models import (
 )
 from mktgen.contracts.strategy import (
     ATTRIBUTIONS,
+    CUSTOMER_CLASSES,
     CUSTOMER_SEGMENTS,
     DECISIONS,
     DRIFT,
@@ -56,6 +57,7 @@ from mktgen.contracts.strategy import (
     OFFER_SCORES,
     OUTCOMES,
     RECOMMENDATIONS,
+    RESPONSE_SCORES,
     SEGMENTS,
     SENDS,
     TRIALS,
@@ -71,6 +73,7 @@ __all__ = [
     "CONTEXT_PROMOTIONS",
     "CUSTOMERS",
     "CUSTOMER_CATEGORIES",
+    "CUSTOMER_CLASSES",
     "CUSTOMER_DAYS",
     "CUSTOMER_FEATURES",
     "CUSTOMER_SCORES",
@@ -101,6 +104,7 @@ __all__ = [
     "REDEMPTION_HOLDOUT",
     "REFERENCE_QUARANTINE",
     "RESPONSES",
+    "RESPONSE_SCORES",
     "SAMPLE_SCORES",
     "SEGMENTS",
     "SENDS",

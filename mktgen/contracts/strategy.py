@@ -146,6 +146,31 @@ ATTRIBUTIONS = table(
     key=["kind", "reference_id"],
     nullable=["campaign_id", "predicted", "holdout"],
 )
+RESPONSE_SCORES = table(
+    "response_scores",  # incremental profit of an offer for a customer against no contact, learned from trials
+    {
+        "customer_id": pl.String,
+        "action": pl.String,  # offer_id
+        "effect_minor": pl.Float64,
+        "sd": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+    },
+    key=["customer_id", "action"],
+)
+CUSTOMER_CLASSES = table(
+    "customer_classes",
+    {
+        "customer_id": pl.String,
+        "class": pl.String,  # persuadable | sure_buyer | lost_cause | do_not_disturb | uncertain
+        "best_action": pl.String,
+        "base_conversion": pl.Float64,
+        "effect": pl.Float64,  # of the best action on conversion; low, high: simultaneous over the actions
+        "low": pl.Float64,
+        "high": pl.Float64,
+    },
+    key=["customer_id"],
+)
 TRIALS = table(
     "trials",  # one past decision whose outcome window matured, and what came of it
     {

@@ -11,11 +11,12 @@ import polars as pl
 from mktgen.config import config_version
 from mktgen.contracts import CATEGORY_SCORES, CUSTOMER_SCORES, ITEM_SCORES
 from mktgen.copywriting import writer
-from mktgen.documents import AllocationReport, Promotion, PublishedStrategy, Strategy
+from mktgen.documents import AllocationReport, Promotion, PublishedStrategy, ResponseReport, Strategy
 from mktgen.errors import GateFailed
 from mktgen.evaluation import gates
 from mktgen.models.base import CategoryModel, History, Model, VectorModel
 from mktgen.settings import FeatureSettings
+from mktgen.steps import responding
 from mktgen.steps.data import days_between
 from mktgen.steps.runner import Outcome, Platform, Read, Run
 from mktgen.steps.training import CAMPAIGN_TABLES, REDEMPTION, campaign_reads, training_day
@@ -146,6 +147,7 @@ def allocate_reads(day: date, platform: Platform) -> list[Read]:
         *today(("item_scores", "customer_scores"), day, "score"),
         *today(("customer_segments",), day, "segment"),
         *today(("recommendations",), day, "recommend"),
+        *today(("response_model", "response_report"), day, "learn_response"),
         catalogue(platform),
         *campaign_reads(day, platform),
         recent_sends(day, platform),
@@ -181,13 +183,17 @@ def allocate(run: Run) -> Outcome:
         campaigns["campaigns"], campaigns["offers"], campaigns["offer_items"], run.table("items"),
         run.table("item_scores"), campaigns["exposures"], campaigns["responses"], model, run.day, settings.strategy,
     )  # fmt: skip
+    candidates, draws = responding.worth(run, candidates, settings)
     versions = Versions(model_version(run), config_version((settings.strategy,))[:12], policy.POLICY_VERSION)
     result = policy.decide(
         candidates, run.table("customer_segments"), settings.strategy, run.day, settings.seed, versions,
-        f"holdout:{settings.seed}", recent_contacts(run), run.table("recommendations"),
+        f"holdout:{settings.seed}", recent_contacts(run), run.table("recommendations"), draws,
     )  # fmt: skip
     plan = AllocationReport(
-        partition=run.day, allocation=result.allocation, notes=[model.note, *result.notes], versions=versions.__dict__
+        partition=run.day,
+        allocation=result.allocation,
+        notes=[model.note, _value_note(run), *result.notes],
+        versions=versions.__dict__,
     )
     contacts = result.decisions.filter(pl.col("action") != NO_CONTACT).height
     note = (
@@ -199,6 +205,14 @@ def allocate(run: Run) -> Outcome:
         documents={"allocation": plan},
         notes=[note, *plan.notes],
     )
+
+
+def _value_note(run: Run) -> str:
+    """What the values of the day's offers rest on."""
+    report = run.document("response_report", ResponseReport)
+    if report.usable:
+        return f"values are incremental: learned from {report.trials} randomised decisions, {len(report.actions)} offers tried"
+    return f"values are assumed, not learned: {report.reason}"
 
 
 def model_version(run: Run) -> str:

@@ -13,18 +13,17 @@ import polars as pl
 
 from mktgen.contracts import CUSTOMER_CLASSES, OFFERS, RESPONSE_SCORES, TRIALS
 from mktgen.documents import ResponseReport
-from mktgen.errors import PermanentError
 from mktgen.feedback.trials import matured_trials
 from mktgen.response.checks import sanity_gates
 from mktgen.response.classes import customer_classes
 from mktgen.response.fitting import fit_response
 from mktgen.response.model import ResponseModel
+from mktgen.response.trials import NotRandomised, TooFewTrials
 from mktgen.settings import Settings
 from mktgen.steps.runner import Outcome, Platform, Read, Run
 from mktgen.steps.training import campaign_reads
 
 MODEL: Final = "model.npz"
-_CUT: Final = "cut"
 
 
 # -- trials, in the feedback of a day -------------------------------------------------------------------------------------
@@ -71,7 +70,7 @@ def learn_response(run: Run) -> Outcome:
         model, held_out = fit_response(
             trials, _past_covariates(run), run.settings.response, run.day + timedelta(days=1), run.settings.seed
         )
-    except PermanentError as refused:
+    except (NotRandomised, TooFewTrials) as refused:
         return _without(run, str(refused))
     offers = pl.DataFrame(schema={"action": pl.String, "mechanic": pl.String, "face_value_minor": pl.Int64})
     gates = sanity_gates(held_out, offers)
@@ -94,7 +93,7 @@ def _without(run: Run, reason: str) -> Outcome:
 
 
 def _past_covariates(run: Run) -> pl.DataFrame:
-    """What was known of each customer when it was decided: customer_id, decided_on, features, vector."""
+    """What was known of each customer when it was decided: customer_id, decided_on, covariates."""
     scores = run.tables_by_day("customer_scores")
     parts = [
         covariates(features, scores[day]).with_columns(decided_on=pl.lit(day))
@@ -104,10 +103,14 @@ def _past_covariates(run: Run) -> pl.DataFrame:
 
 
 def covariates(features: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
-    """What a response may depend on: numeric features of the customers that were scored, and their vectors."""
+    """What a response may depend on: numeric features of the customers that were scored, and what the models foretell.
+
+    The behaviour model's vectors are left out: each training turns their axes, so those of today mean nothing beside those
+    of earlier trials.
+    """
     numbers = [name for name, kind in features.schema.items() if kind.is_numeric()]
     facts = features.select("customer_id", *numbers)
-    return scores.select("customer_id", "p_purchase_7d", "p_churn_28d", "vector").join(facts, on="customer_id")
+    return scores.select("customer_id", "p_purchase_7d", "p_churn_28d").join(facts, on="customer_id")
 
 
 def model_of(run: Run) -> ResponseModel | None:
@@ -140,11 +143,12 @@ def estimate_response(run: Run) -> Outcome:
     return Outcome(tables={"response_scores": effects, "customer_classes": classes}, notes=[named])
 
 
-def value_draws(run: Run, candidates: pl.DataFrame, settings: Settings) -> pl.DataFrame | None:
-    """customer_id, offer_id, draws of what each candidate is worth, by the posterior; None where nothing was learned."""
+def worth(run: Run, candidates: pl.DataFrame, settings: Settings) -> tuple[pl.DataFrame, pl.DataFrame | None]:
+    """Candidates (contracts.OFFER_SCORES) with their incremental value where a response model is in force, and draws of
+    it by the posterior (customer_id, offer_id, draws); else as they are, with None: their values are assumptions."""
     model = model_of(run)
     if model is None or candidates.is_empty():
-        return None
+        return candidates, None
     known = covariates(run.table("customer_features"), run.table("customer_scores"))
     known = known.join(candidates.select("customer_id").unique(), on="customer_id", how="semi").sort("customer_id")
     actions = candidates["offer_id"].unique().sort().to_list()
@@ -154,6 +158,9 @@ def value_draws(run: Run, candidates: pl.DataFrame, settings: Settings) -> pl.Da
     rows = candidates["customer_id"].replace_strict(place, return_dtype=pl.Int64).to_numpy()
     columns = candidates["offer_id"].replace_strict(column, return_dtype=pl.Int64).to_numpy()
     values = drawn[:, rows, columns].T
-    return candidates.select("customer_id", "offer_id").with_columns(
+    drawn_values = candidates.select("customer_id", "offer_id").with_columns(
         draws=pl.Series(values, dtype=pl.Array(pl.Float64, values.shape[1]))
     )
+    effects = model.effects(known, actions).select("customer_id", pl.col("action").alias("offer_id"), "effect_minor")
+    valued = candidates.join(effects, on=["customer_id", "offer_id"], how="left", maintain_order="left")
+    return valued.with_columns(value_minor="effect_minor").select(candidates.columns), drawn_values
