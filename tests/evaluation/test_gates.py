@@ -133,13 +133,18 @@ def test_a_propensity_that_is_not_the_drawn_one_stops() -> None:
     assert failed(with_decisions(day, lambda d: d.with_columns(wrong))) == {"propensities"}
 
 
-def test_propensities_that_follow_another_rule_stop() -> None:
+def test_chance_outside_the_policys_arm_stops() -> None:
     day = evidence()
-    even = pl.col("action_set").list.eval(pl.element().is_not_null() / pl.len())
-    flat = pl.when(first(day)).then(even).otherwise(pl.col("action_propensities")).alias("action_propensities")
-    drawn = pl.when(first(day)).then(1 / pl.col("action_set").list.len()).otherwise(pl.col("propensity"))
-    broken = with_decisions(day, lambda d: d.with_columns(flat, drawn.alias("propensity")))
-    assert "propensities" in failed(broken)
+    moved = pl.when(first(day)).then(pl.lit("business_as_usual")).otherwise(pl.col("arm")).alias("arm")
+    assert failed(with_decisions(day, lambda d: d.with_columns(moved))) == {"propensities"}
+
+
+def test_propensities_that_do_not_sum_to_one_stop() -> None:
+    day = evidence()
+    half = pl.col("action_propensities").list.eval(pl.element() / 2)
+    flat = pl.when(first(day)).then(half).otherwise(pl.col("action_propensities")).alias("action_propensities")
+    drawn = pl.when(first(day)).then(pl.col("propensity") / 2).otherwise(pl.col("propensity")).alias("propensity")
+    assert "propensities" in failed(with_decisions(day, lambda d: d.with_columns(flat, drawn)))
 
 
 def test_propensities_that_do_not_line_up_with_the_actions_stop() -> None:
