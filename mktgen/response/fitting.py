@@ -163,12 +163,12 @@ def _unseen(
     """Effects [n, A] of each trial's customer, from the trials of the other folds."""
     result = np.empty((len(design), layout.actions))
     for number in range(len(moments.gram)):
-        rows = fold == number
         coefficients = held_out_mean(layout, moments, outcome, found, number)
-        common = design[rows] @ coefficients[: basis.size]
+        each = np.repeat(coefficients[: basis.size, None], layout.actions, axis=1)  # [K, A]
         for action in range(layout.actions):
-            own = design[np.ix_(rows, layout.terms)] @ coefficients[layout.deviations(action)]
-            result[rows, action] = common + own
+            each[layout.terms, action] += coefficients[layout.deviations(action)]
+        rows = fold == number
+        result[rows] = design[rows] @ each
     return result
 
 
