@@ -8,8 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mktgen.response.basis import GROUPS, UnusableCovariates, fit_basis
+from mktgen.response.basis import GROUPS, UnusableCovariates, fit_basis, loop_covariates
 from mktgen.settings import ResponseSettings
+from tests.support.campaign_world import make_world
 
 SETTINGS = ResponseSettings(hinged_covariates=1, crossed_covariates=2, vector_components=2)
 
@@ -87,6 +88,17 @@ def test_a_covariate_that_is_nowhere_known_says_nothing() -> None:
     basis = fit_basis(given, given["plain"].to_numpy(), SETTINGS)
     assert np.isfinite(basis.design(given)).all()
     assert basis.indicated == []
+
+
+def test_the_loops_features_and_scores_are_usable_as_they_come() -> None:
+    world = make_world(customers=40)
+    known = loop_covariates(world.features, world.scores.head(30))
+    assert known.height == 40
+    assert "top_category" not in known.columns
+    assert known["p_purchase_7d"].null_count() == 10
+    basis = fit_basis(known, known["orders_84d"].to_numpy(), SETTINGS)
+    assert np.isfinite(basis.design(known)).all()
+    assert len(basis.components) == 2
 
 
 def test_what_cannot_be_used_is_refused_by_name() -> None:

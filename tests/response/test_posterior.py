@@ -93,7 +93,11 @@ def test_the_gradient_of_the_marginal_likelihood_is_right(made: Fixture) -> None
     gram, side = made.moments.gram.sum(axis=0) / noise, made.moments.side[:, :, 0].sum(axis=0) / noise
     objective = posterior._Objective(made.layout, gram, np.sqrt(noise) * side, noise)
     start = posterior._centre(made.layout) + 0.3
-    numeric = approx_fprime(start, lambda p: objective(p)[0], 1e-6)
+
+    def value(place: np.ndarray) -> float:
+        return objective(place)[0]
+
+    numeric = approx_fprime(start, value, 1e-6)
     assert objective(start)[1] == pytest.approx(numeric, abs=1e-3)
 
 
