@@ -55,11 +55,11 @@ def read(path: Path) -> pl.DataFrame:
 
 
 def covariates(data: pl.DataFrame) -> pl.DataFrame:
-    dummies = data.select("zip_code", "channel").to_dummies(drop_first=True).cast(pl.Float64)
-    known = data.select(
-        "customer_id", pl.lit(DAY).alias("decided_on"), "recency", "history", "mens", "womens", "newbie"
-    )
-    return known.hstack(dummies)
+    groups = {"zip_code": ("Rural", "Urban"), "channel": ("Phone", "Multichannel")}  # against Surburban and Web
+    return data.select(
+        "customer_id", pl.lit(DAY).alias("decided_on"), "recency", "history", "mens", "womens", "newbie",
+        *((pl.col(name) == value).alias(value) for name, values in groups.items() for value in values),
+    )  # fmt: skip
 
 
 def trials(data: pl.DataFrame, reward: Floats, converted: NDArray[np.bool_], one_of: dict[str, float]) -> pl.DataFrame:

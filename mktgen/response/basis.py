@@ -93,6 +93,17 @@ class Basis:
         return np.hstack(parts)
 
 
+def loop_covariates(features: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
+    """Covariates of the loop's customers: numbers of contracts.CUSTOMER_FEATURES, and of contracts.CUSTOMER_SCORES the chances
+    of a purchase and the vector, where a customer has them. One row per customer of `features`.
+
+    The caller adds `decided_on` for training. p_churn_28d is left out: it is 1 - p_purchase_28d.
+    """
+    known = features.drop([name for name, kind in features.schema.items() if kind == pl.String and name != KEYS[0]])
+    told = scores.select("customer_id", "p_purchase_7d", "p_purchase_28d", VECTOR)
+    return known.join(told, on="customer_id", how="left", maintain_order="left")
+
+
 def fit_basis(frame: pl.DataFrame, outcome: Matrix, settings: ResponseSettings) -> Basis:
     """The basis of the trials' covariates: `frame` [n rows], all columns but KEYS. outcome [n]: to find the strongest.
 

@@ -56,37 +56,34 @@ def _fit(
     reward = trials.frame["reward_minor"].to_numpy().astype(np.float64)
     converted = trials.frame["converted"].to_numpy().astype(np.float64)
     weight = trials.age_weight(partition, settings.half_life_days)
+    fold = _folds(trials, settings.folds, seed)
     basis = fit_basis(known, reward, settings)
     design = basis.design(known)
-    fold = _folds(trials, settings.folds, seed)
-    layout = lay_out(basis, len(trials.actions), settings.max_coefficients)
     bins = binned(design[:, basis.plain])
     outcomes = (reward, converted)
     guessed = [
         cross_fit(design, bins, y, trials.drawn, len(trials.actions), weight, fold, settings, seed) for y in outcomes
     ]
     left = np.column_stack([y - expected(nuisance.q, trials) for y, nuisance in zip(outcomes, guessed, strict=True)])
+    layout = lay_out(basis, len(trials.actions), settings.max_coefficients)
     moments = collect(layout, design, trials, left, weight, fold)
-    floors = [_CONTINUOUS_FLOOR * float(reward.var()), _least_noise(converted, weight)]
+    floors = (_CONTINUOUS_FLOOR * float(reward.var()), _least_noise(converted, weight))
     found = [components(layout, moments, number, floor) for number, floor in enumerate(floors)]
-    means = np.column_stack([each.mean for each in found])
-    wrong = errors(layout, design, trials, left, weight, means)
+    wrong = errors(layout, design, trials, left, weight, np.column_stack([each.mean for each in found]))
     learned = [integrate(layout, moments, k, found[k], wrong[k], seed + 1 + k) for k in range(2)]
-    base = _base_conversion(design, converted, trials, weight)
-    facts = _facts(trials, guessed, learned, weight)
     known_reward, known_conversion = (
         Coefficients(each.mean, each.covariance, each.own_variance, each.noise_sd) for each in learned
     )
+    base = _base_conversion(design, converted, trials, weight)
+    facts = _facts(trials, guessed, learned, weight)
     model = ResponseModel(trials.actions, basis, layout.terms, known_reward, known_conversion, base, facts)
-    boosted = None
-    if len(reward) >= settings.boosting_from:
-        boosted = boosted_effects(bins, left[:, 0], trials, weight, fold, seed)
     unseen = [_unseen(layout, basis, design, moments, k, found[k], fold) for k in range(2)]
+    boosted = (
+        boosted_effects(bins, left[:, 0], trials, weight, fold, seed) if len(fold) >= settings.boosting_from else None
+    )
     told = [
-        HeldOutOutcome(
-            unseen[k], scores(y, guessed[k].q, trials), guessed[k].q, left[:, k], boosted if k == 0 else None
-        )
-        for k, y in enumerate(outcomes)
+        HeldOutOutcome(unseen[k], scores(y, guessed[k].q, trials), guessed[k].q, left[:, k], trees)
+        for k, (y, trees) in enumerate(zip(outcomes, (boosted, None), strict=True))
     ]
     return model, HeldOut(trials, weight, imbalance(design, trials, weight), *told)
 
@@ -163,12 +160,12 @@ def _unseen(
     """Effects [n, A] of each trial's customer, from the trials of the other folds."""
     result = np.empty((len(design), layout.actions))
     for number in range(len(moments.gram)):
-        rows = fold == number
         coefficients = held_out_mean(layout, moments, outcome, found, number)
-        common = design[rows] @ coefficients[: basis.size]
+        each = np.repeat(coefficients[: basis.size, None], layout.actions, axis=1)  # [K, A]
         for action in range(layout.actions):
-            own = design[np.ix_(rows, layout.terms)] @ coefficients[layout.deviations(action)]
-            result[rows, action] = common + own
+            each[layout.terms, action] += coefficients[layout.deviations(action)]
+        rows = fold == number
+        result[rows] = design[rows] @ each
     return result
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Self
@@ -148,7 +149,7 @@ class ResponseModel:
             if header["format"] != _FORMAT:
                 raise ValueError(f"format {header['format']}")
             return cls._restored(header, arrays)
-        except (ValueError, KeyError, OSError, EOFError) as error:
+        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise CorruptArtefact(f"no response model of format {_FORMAT}: {error}; fit it again") from error
 
     @classmethod

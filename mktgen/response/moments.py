@@ -4,8 +4,10 @@ The regression is on z_i = (1[drawn = a] - e_a) phi(x_i), for all actions togeth
 
     y_i - sum_b e_ib q_b(x_i) = sum_a (1[A_i = a] - e_ia) tau_a(x_i) + noise,    tau_a(x) = phi(x)'c + phi_d(x)'d_a.
 
-It is the generalised least-squares form of regressing doubly robust pseudo-outcomes on phi: their covariance within a
-trial is sigma^2 (diag(1/e) + 11'/e_0), whose inverse turns them into this line, without a division by a chance.
+It is the generalised least-squares form of regressing doubly robust pseudo-outcomes on phi: within a trial these have the
+covariance sigma^2 (diag(1/e) + 11'/e_0), and where q_a - q_0 is the effect itself, weighting by its inverse gives this
+line. No chance is divided by, so rare actions make no huge scores. What is fitted is the best approximation for customers
+weighted by how open their draw was; where the basis holds the truth, that is the truth.
 """
 
 from __future__ import annotations

@@ -25,9 +25,9 @@ Integers = NDArray[np.int64]
 
 _PENALTIES: Final = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of standardised coefficients, times the weight of the trials
 _SHRINK: Final = 20.0  # trials that an action's mean of 0 is worth
-_TREES: Final = 80
+_TREES: Final = 60
 _LEAVES: Final = 15
-_LEARNING_RATE: Final = 0.08
+_LEARNING_RATE: Final = 0.1
 
 
 @dataclass(frozen=True)
@@ -75,35 +75,31 @@ def _arms(drawn: Integers, actions: int) -> Matrix:
 
 def _ridge(design: Matrix, arms: Matrix, outcome: Matrix, weight: Matrix, fold: Integers) -> Matrix:
     """q [n, A + 1] by ridge regression with an offset per action; the penalty that predicts held-out trials best."""
-    space = np.hstack([design, arms])
-    base, size = design.shape[1], space.shape[1]
-    folds = np.unique(fold)
-    grams, sides, weights = [], [], []
-    for number in folds:
-        rows = fold == number
-        scaled = space[rows] * np.sqrt(weight[rows])[:, None]
-        grams.append(scaled.T @ scaled)
-        sides.append(space[rows].T @ (weight[rows] * outcome[rows]))
-        weights.append(float(weight[rows].sum()))
-    gram, side, total = sum(grams), sum(sides), sum(weights)
-    penalties = _PENALTIES if base > 1 else _PENALTIES[:1]
-    found = []
-    for penalty in penalties:
-        q = np.empty((len(outcome), arms.shape[1] + 1))
-        for place, number in enumerate(folds):
-            rows = fold == number
-            ridge = np.full(size, penalty * (total - weights[place]))
-            ridge[0], ridge[base:] = 1e-9 * max(total, 1.0), _SHRINK
-            coefficients = np.linalg.solve(gram - grams[place] + np.diag(ridge), side - sides[place])
-            q[rows] = (design[rows] @ coefficients[:base])[:, None] + np.append(coefficients[base:], 0.0)
-        loss = _loss(q, arms, outcome, weight)
-        found.append((loss, q))
-    return min(found, key=lambda pair: pair[0])[1]
-
-
-def _loss(q: Matrix, arms: Matrix, outcome: Matrix, weight: Matrix) -> float:
-    drawn = np.hstack([arms, 1.0 - arms.sum(axis=1, keepdims=True)])
-    return float(np.average((outcome - (q * drawn).sum(axis=1)) ** 2, weights=weight))
+    base, size = design.shape[1], design.shape[1] + arms.shape[1]
+    members = [np.flatnonzero(fold == number) for number in np.unique(fold)]
+    grams, sides = np.empty((len(members), size, size)), np.empty((len(members), size))
+    for place, rows in enumerate(members):
+        space = np.hstack([design[rows], arms[rows]])
+        grams[place] = space.T @ (space * weight[rows, None])
+        sides[place] = space.T @ (weight[rows] * outcome[rows])
+    penalties = np.array(_PENALTIES if base > 1 else _PENALTIES[:1])
+    solved = np.empty((len(members), size, len(penalties)))
+    losses = np.zeros(len(penalties))
+    for place, rows in enumerate(members):
+        others = np.arange(len(members)) != place
+        gram, side = grams[others].sum(axis=0), sides[others].sum(axis=0)
+        for number, penalty in enumerate(penalties):
+            ridge = np.full(size, penalty * gram[0, 0])  # of the basis, the first function is 1: its sum is the weight
+            ridge[0], ridge[base:] = 1e-9 * max(gram[0, 0], 1.0), _SHRINK
+            solved[place, :, number] = np.linalg.solve(gram + np.diag(ridge), side)
+        told = design[rows] @ solved[place, :base] + arms[rows] @ solved[place, base:]
+        losses += weight[rows] @ (outcome[rows, None] - told) ** 2
+    best = int(losses.argmin())
+    q = np.empty((len(outcome), arms.shape[1] + 1))
+    for place, rows in enumerate(members):
+        coefficients = solved[place, :, best]
+        q[rows] = (design[rows] @ coefficients[:base])[:, None] + np.append(coefficients[base:], 0.0)
+    return q
 
 
 def _boosted(bins: Matrix, arms: Matrix, outcome: Matrix, weight: Matrix, fold: Integers, seed: int) -> Matrix:

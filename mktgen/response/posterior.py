@@ -74,7 +74,7 @@ def components(layout: Layout, moments: Moments, outcome: int, floor: float) -> 
     scale, centre = float(np.sqrt(noise)), _centre(layout)
     position, mean, used = centre.copy(), np.zeros(layout.size), 0.0
     for _ in range(2):  # the first guess of the noise still holds the effects
-        objective = _objective(layout, gram / noise, scale * side / noise, scale**2)
+        objective = _Objective(layout, gram / noise, scale * side / noise, scale**2)
         bounds = [(middle - _REACH, middle + _REACH) for middle in centre]
         found = minimize(objective, position, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 100})
         position = np.asarray(found.x, dtype=np.float64)
@@ -82,14 +82,14 @@ def components(layout: Layout, moments: Moments, outcome: int, floor: float) -> 
         explained = float(2 * mean @ side - mean @ gram @ mean)
         left = max(moments.weight - used, 0.1 * moments.weight)
         noise = max(float(moments.square[:, outcome].sum() - explained) / left, floor)
-    objective = _objective(layout, gram / noise, scale * side / noise, scale**2)
+    objective = _Objective(layout, gram / noise, scale * side / noise, scale**2)
     return Components(position, _hessian(objective, position), noise, scale, mean, used)
 
 
 def held_out_mean(layout: Layout, moments: Moments, outcome: int, found: Components, fold: int) -> Matrix:
     """Mean of the coefficients [D] without the trials of one fold, at the variances of the whole."""
-    gram = moments.gram.sum(axis=0) - moments.gram[fold]
-    side = moments.side[:, :, outcome].sum(axis=0) - moments.side[fold, :, outcome]
+    others = np.arange(len(moments.gram)) != fold
+    gram, side = moments.gram[others].sum(axis=0), moments.side[others, :, outcome].sum(axis=0)
     return _solve(layout, found.log_spread, gram / found.noise, side / found.noise, found.scale)[0]
 
 
@@ -146,7 +146,7 @@ def _solve(layout: Layout, position: Matrix, gram: Matrix, side: Matrix, scale: 
     return scales * (inverse @ (scales * side)), float(layout.size - np.trace(inverse))
 
 
-class _objective:
+class _Objective:
     """Minus the log marginal posterior of log h, and its gradient. gram, side: over the noise, in units of the scale."""
 
     def __init__(self, layout: Layout, gram: Matrix, side: Matrix, square: float) -> None:
@@ -167,7 +167,7 @@ class _objective:
         return float(value), gradient + away / _LOG_SPREAD
 
 
-def _hessian(objective: _objective, position: Matrix, step: float = 1e-3) -> Matrix:
+def _hessian(objective: _Objective, position: Matrix, step: float = 1e-3) -> Matrix:
     """Of the objective at its minimum, by differences of the gradient; made positive definite."""
     columns = [
         (objective(position + step * unit)[1] - objective(position - step * unit)[1]) / (2 * step)
@@ -186,7 +186,7 @@ def _positions(
     """Draws of log h around its mode, and their weights: marginal posterior over the density they were drawn from."""
     if not layout.names:
         return [found.log_spread], [1.0]
-    objective = _objective(layout, gram, found.scale * side, found.scale**2)
+    objective = _Objective(layout, gram, found.scale * side, found.scale**2)
     root = np.linalg.cholesky(np.linalg.inv(found.precision))
     rng = np.random.Generator(np.random.PCG64(seed))
     normal = rng.standard_normal((_DRAWS // 2, len(found.log_spread)))
