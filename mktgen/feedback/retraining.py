@@ -34,7 +34,7 @@ def _shortfall(report: FeedbackReport, settings: FeedbackSettings) -> str | None
     predicted = report.metrics.get("sent_predicted_rate", 0.0)
     if matured < settings.min_matured or predicted <= 0:
         return None
-    realised, high = report.metrics["sent_redemption_rate"], report.metrics["sent_redemption_rate_high"]
+    realised, high = report.metrics["cvr"], report.metrics["cvr_high"]
     if high / predicted >= settings.shortfall_ratio:
         return None
     return (
