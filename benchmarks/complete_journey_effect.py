@@ -1,10 +1,11 @@
 """What Complete Journey's campaigns did: why the naive difference of about 147 dollars per household is not an effect.
 
     python -m benchmarks.complete_journey_effect --cache DIR [--campaign 18 ...] [--outcome-model mean|ridge|boosting]
-        [--json FILE]
+        [--spend all|merchandise] [--json FILE]
 
 Protocol. Campaigns with at least 150 mailed households and 25 days of data after their start. Eligible: an order in the 84
-days before. Outcome: merchandise spend in dollars over 28 days from the start. Covariates: those of
+days before. Outcome: spend in dollars over 28 days from the start, fuel and other non-merchandise included (as in the published
+figures) unless `--spend merchandise`. Covariates: those of
 mktgen/feedback/effect/cohort.py. Placebo: the same estimator on the 28 days before, with covariates from before those.
 Negative control: fuel and other non-merchandise spend, which no coupon of these campaigns reaches. Beside each pooled
 figure stands the published one of an earlier study of this data (its own covariates and code; see docs/results.md); pooled
@@ -72,7 +73,7 @@ class Judged:
     report: EffectReport
 
 
-def judged(source: Source, settings: Settings, only: Sequence[str]) -> list[Judged]:
+def judged(source: Source, settings: Settings, only: Sequence[str], spend: str) -> list[Judged]:
     """Every chosen campaign with its figures and the product's report, by type and number."""
     lines, window = source.lines, settings.feedback.window_days
     first, last = lines["business_date"].min(), lines["business_date"].max()
@@ -94,7 +95,7 @@ def judged(source: Source, settings: Settings, only: Sequence[str]) -> list[Judg
     for campaign_id, kind, start in chosen:
         back = known.get(start - timedelta(days=window))
         made = cohort.campaign_cohort(campaign_id, known[start], back, tables, window, settings.features.active_days)
-        campaign = as_campaign(campaign_id, last, made, described)
+        campaign = as_campaign(campaign_id, last, made, described, spend)
         found = findings(campaign, settings.feedback.effect, settings.seed)
         result.append(Judged(kind.removeprefix("Type "), found, judge(campaign, found, settings.feedback.effect)))
         print(campaign_line(result[-1]), flush=True)
@@ -116,12 +117,13 @@ def chosen_campaigns(
     return [row for row in chosen if not only or row[0] in only]
 
 
-def as_campaign(campaign_id: str, last: date, made: cohort.Cohort, described: list[str]) -> Campaign:
+def as_campaign(campaign_id: str, last: date, made: cohort.Cohort, described: list[str], spend: str) -> Campaign:
     """In dollars, and with whether the household's demographics are known (those of the mailed mostly are)."""
 
     def finished(rows: pl.DataFrame) -> pl.DataFrame:
         return rows.with_columns(
-            (pl.col(cohort.OUTCOME, cohort.NEGATIVE_CONTROL) / DOLLARS),
+            pl.col(cohort.NEGATIVE_CONTROL) / DOLLARS,
+            (pl.col(cohort.OUTCOME) + (pl.col(cohort.NEGATIVE_CONTROL) if spend == "all" else 0)) / DOLLARS,
             pl.col("customer_id").is_in(described).cast(pl.Float64).alias(DEMOGRAPHICS),
         )
 
@@ -132,7 +134,7 @@ def as_campaign(campaign_id: str, last: date, made: cohort.Cohort, described: li
         placebo=None if made.placebo is None else finished(made.placebo),
         outcome=cohort.OUTCOME,
         covariates=(*cohort.COVARIATES, DEMOGRAPHICS),
-        said="merchandise spend per household in 28 days from the mailing, dollars",
+        said=f"spend ({spend}) per household in 28 days from the mailing, dollars",
         negative_control=cohort.NEGATIVE_CONTROL,
         other_campaign=cohort.OTHER_CAMPAIGN,
     )
@@ -222,6 +224,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True, help="folder for the canonical tables (160 MB)")
     parser.add_argument("--campaign", nargs="*", default=[], help="only these")
     parser.add_argument("--outcome-model", choices=("mean", "ridge", "boosting"), default="mean")
+    parser.add_argument("--spend", choices=("all", "merchandise"), default="all")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     effect = EffectSettings(outcome_model=arguments.outcome_model)
@@ -231,7 +234,7 @@ def main() -> None:
     except SourceError as error:
         raise SystemExit(f"skipped: {error}") from None
     print(NOTICE, HEAD, sep="\n", flush=True)
-    results = judged(source, settings, arguments.campaign)
+    results = judged(source, settings, arguments.campaign, arguments.spend)
     every = show_pooled(results)
     refused = show_verdict(results)
     if arguments.json:
