@@ -4,12 +4,12 @@
         [--spend all|merchandise] [--json FILE]
 
 Protocol. Campaigns with at least 150 mailed households and 25 days of data after their start. Eligible: an order in the 84
-days before. Outcome: spend in dollars over 28 days from the start, fuel and other non-merchandise included (as in the published
-figures) unless `--spend merchandise`. Covariates: those of
-mktgen/feedback/effect/cohort.py. Placebo: the same estimator on the 28 days before, with covariates from before those.
-Negative control: fuel and other non-merchandise spend, which no coupon of these campaigns reaches. Beside each pooled
-figure stands the published one of an earlier study of this data (its own covariates and code; see docs/results.md); pooled
-intervals here are clustered by household over campaigns, the published ones are not.
+days before. Outcome: spend in dollars over 28 days from the start, fuel and other non-merchandise included unless
+`--spend merchandise`. Covariates: those of mktgen/feedback/effect/cohort.py, and whether demographics are known. Placebo: the
+same estimator on the 28 days before, with covariates from before those. Negative control: fuel and other
+non-merchandise spend, which no coupon of these campaigns reaches. Beside each pooled figure stands that of an
+exploration before this work (other code and covariates, all spend); pooled intervals here are clustered by household over
+campaigns, those were not.
 
 The command ends with the product's verdict, and with exit status 1 unless every campaign is refused.
 """
@@ -52,8 +52,8 @@ SHOWN: Final = (
     ("placebo_overlap_weighted", "placebo R"),
     ("negative_control", "fuel AIPW"),
 )
-# Dollars and 95% half-widths, published: group -> estimate -> (value, half-width).
-PUBLISHED: Final[dict[str, dict[str, tuple[float, float]]]] = {
+# Dollars and 95% half-widths of the exploration: group -> estimate -> (value, half-width).
+EARLIER: Final[dict[str, dict[str, tuple[float, float]]]] = {
     "A": {"naive": (134.4, 7.3), "difference_in_differences": (0.8, 4.3), "adjusted": (-0.3, 9.3),
           "adjusted_overlap_weighted": (-0.9, 7.6), "placebo": (-11.7, 11.2), "placebo_overlap_weighted": (-0.5, 7.6)},
     "B": {"naive": (163.1, 11.3), "difference_in_differences": (-6.0, 7.3), "adjusted": (-7.5, 8.2),
@@ -171,17 +171,17 @@ def pooled(results: Sequence[Judged], name: str) -> Pooled | None:
 
 
 def show_pooled(results: Sequence[Judged]) -> dict[str, Any]:
-    """By type and over all: ours clustered by household, in brackets as if independent, and the published one."""
+    """By type and over all: ours clustered by household, in brackets as if independent, and the earlier one."""
     every: dict[str, Any] = {}
     for group in (*sorted({one.campaign_type for one in results}), "all"):
         members = [one for one in results if group in ("all", one.campaign_type)]
         print(f"\n{group} ({len(members)} campaigns), dollars per household in 28 days")
-        print(f"  {'':<16}{'ours, clustered':>18}{'as if independent':>19}{'random effects':>17}{'published':>14}")
+        print(f"  {'':<16}{'ours, clustered':>18}{'as if independent':>19}{'random effects':>17}{'earlier':>14}")
         for name, label in SHOWN:
             found = pooled(members, name)
             if found is None:
                 continue
-            said = PUBLISHED.get(group, {}).get(name)
+            said = EARLIER.get(group, {}).get(name)
             told = "" if said is None else f"{said[0]:+.1f}±{said[1]:.1f}"
             alone = Estimate(found.estimate.value, found.independent_se, found.estimate.df, "")
             print(

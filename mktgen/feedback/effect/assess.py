@@ -240,14 +240,16 @@ def _zero(found: Findings, name: str, alpha: float, absent: str, needed: bool = 
 def _precise_placebo(found: Findings) -> Gate:
     """An effect is told from bias only where the placebo rules out a bias as large; none is claimed where 0 is inside."""
     effect, placebo = found.estimates[ADJUSTED], found.estimates.get(PLACEBO)
-    shown, inside = effect.interval(), False
-    if placebo is not None:
-        bounds = placebo.interval()
-        inside = bounds.low <= effect.value <= bounds.high
-    claims = shown.low > 0 or shown.high < 0
+    shown = effect.interval()
+    if shown.low <= 0 <= shown.high:
+        return Gate(name="placebo_precision", passed=None, detail="no effect is claimed")
+    if placebo is None:
+        return Gate(name="placebo_precision", passed=None, detail="no placebo to be precise")
+    bounds = placebo.interval()
+    inside = bounds.low <= effect.value <= bounds.high
     said = "does not rule out" if inside else "rules out"
-    detail = f"the placebo's interval {said} a bias as large as the estimate" if claims else "no effect is claimed"
-    return Gate(name="placebo_precision", passed=not (claims and inside), detail=detail)
+    detail = f"the placebo's interval {said} a bias as large as the estimate"
+    return Gate(name="placebo_precision", passed=not inside, detail=detail)
 
 
 def _sample_ratio(found: Findings, settings: EffectSettings) -> Gate:
