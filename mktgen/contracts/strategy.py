@@ -160,7 +160,7 @@ EFFECT_LEDGER = table(
     {
         "campaign_id": pl.String,  # "" = all campaigns together, against the holdout
         "wave": pl.Date,  # first day of decisions; a wave is as long as the attribution window
-        "contacts": pl.Int64,  # delivered and matured
+        "contacts": pl.Int64,  # delivered; of a campaign: matured
         "controls": pl.Int64,  # customers held out, or decisions that the draw left alone
         "predicted_minor": pl.Float64,  # incremental profit, summed over contacts
         "predicted_low_minor": pl.Float64,

@@ -19,11 +19,12 @@ from mktgen.documents import Interval
 from mktgen.errors import PermanentError
 from mktgen.feedback.effect.lift import lift
 from mktgen.feedback.effect.logged import comparable, effect_on_contacted
-from mktgen.feedback.effect.sample import CONTROL
+from mktgen.feedback.effect.sample import CONTROL, TREATED
 from mktgen.settings import FeedbackSettings
 
 PROGRAMME: Final = ""  # campaign_id of the rows of everything together
-_TREATED: Final = "treated"
+_PROFIT: Final = ("profit_minor", "profit_low_minor", "profit_high_minor")
+_FOLLOWED: Final = ("predicted_redemptions", "redeemed")  # of the programme's row; the rest stays as first known
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,14 @@ def effect_ledger(
     """contracts.EFFECT_LEDGER as known at the end of `partition`, sorted by campaign and wave.
 
     previous: the ledger of the partition before (EFFECT_LEDGER.empty() where there is none); waves that are no longer
-    followed are kept as they are there. A wave has rows once the window after its first day is over, and they change
-    until the last of its contacts has matured.
+    followed are kept as they are there. A wave has rows once the window after its first day is over.
 
-    predicted: sum over matured contacts; its bounds are the sums of bounds, since a model errs alike on all. realised:
-    effect per customer (contact) times their number, of margin_share * merchandise spend - cost of contacts sent and
-    coupons redeemed. shortfall: `min_matured` contacts, and the upper bound of realised lies below the prediction.
+    A campaign's row is of its matured contacts and changes until all of them are. The programme's row is of the window
+    after the wave's first day: each contact counts with the share of its own window that lies inside, its prediction
+    as its cost (what it brings is taken to come evenly); money stays as it was first known, redemptions follow.
+    predicted: a sum, its bounds sums of bounds, since a model errs alike on all. realised: effect per customer or contact
+    times their number, of margin_share * merchandise spend - cost of contacts sent and coupons redeemed by `partition`.
+    shortfall: `min_matured` contacts, and the upper bound of realised lies below the prediction.
     Raises PermanentError where a contact has no prediction.
     """
     waves = _waves(previous, sent, settings, partition)
@@ -74,13 +77,13 @@ def effect_ledger(
             day: frame for day, frame in sorted(sent.decisions.items()) if 0 <= (day - wave).days < settings.window_days
         }
         contacts = _contacts(sent, days)
-        if contacts.is_empty():
-            continue
-        everyone = contacts.join(days[min(days)], on="customer_id", how="semi")
-        rows.append(_row(PROGRAMME, wave, everyone, _programme(days, sent, economics, settings, partition), settings))
-        for campaign_id in contacts["campaign_id"].unique().sort().to_list():
-            own = contacts.filter(pl.col("campaign_id") == campaign_id)
-            rows.append(_row(campaign_id, wave, own, _campaign(own, days, sent, economics, settings), settings))
+        if contacts.height:
+            rows.append(_programme(wave, days, sent, economics, settings))
+        matured = contacts.filter("matured")
+        for campaign_id in matured["campaign_id"].unique().sort().to_list():
+            own = matured.filter(pl.col("campaign_id") == campaign_id)
+            realised = _campaign(own, days, sent, economics, settings)
+            rows.append(_row(campaign_id, wave, own, own, realised, settings))
     return _merged(previous, rows, waves, partition)
 
 
@@ -97,30 +100,29 @@ def _waves(previous: pl.DataFrame, sent: Sent, settings: FeedbackSettings, parti
 
 
 def _contacts(sent: Sent, days: Mapping[date, pl.DataFrame]) -> pl.DataFrame:
-    """Matured contacts that were delivered: reference_id, customer_id, campaign_id, predicted, redeemed, profit and bounds."""
+    """Contacts that were delivered: reference_id, customer_id, campaign_id, decided_on, matured, predicted, redeemed, and
+    profit_minor with its bounds."""
     delivered = sent.attributions.filter(
-        (pl.col("kind") == "decision") & pl.col("matured") & pl.col("was_sent") & pl.col("decided_on").is_in(list(days))
-    ).select("reference_id", "customer_id", "campaign_id", "decided_on", "predicted", "redeemed")
-    if sent.predictions is None:
-        no_bound = pl.lit(None, dtype=pl.Float64)
-        parts = [
-            frame.select(
-                pl.col("decision_id").alias("reference_id"),
-                pl.col("expected_value_minor").alias("profit_minor"),
-                no_bound.alias("profit_low_minor"),
-                no_bound.alias("profit_high_minor"),
-            )
-            for frame in days.values()
-        ]
-    else:
-        parts = [sent.predictions.rename({"decision_id": "reference_id"})]
-    joined = delivered.join(pl.concat(parts), on="reference_id", how="left") if parts else delivered.clear()
-    if parts and joined["profit_minor"].null_count():
+        (pl.col("kind") == "decision") & pl.col("was_sent") & pl.col("decided_on").is_in(list(days))
+    ).select("reference_id", "customer_id", "campaign_id", "decided_on", "matured", "predicted", "redeemed")
+    joined = delivered.join(_predictions(sent, days), on="reference_id", how="left")
+    missing = joined.filter(pl.col("profit_minor").is_null())["reference_id"].sort()
+    if missing.len():
         raise PermanentError(
-            f"{joined['profit_minor'].null_count()} delivered contacts have no prediction, e.g. "
-            f"{joined.filter(pl.col('profit_minor').is_null())['reference_id'].sort()[0]}: give the predictions of their day"
+            f"{missing.len()} delivered contacts have no prediction, e.g. {missing[0]}: give the predictions of their day"
         )
     return joined
+
+
+def _predictions(sent: Sent, days: Mapping[date, pl.DataFrame]) -> pl.DataFrame:
+    if sent.predictions is not None:
+        return sent.predictions.rename({"decision_id": "reference_id"})
+    schema = {"reference_id": pl.String, **dict.fromkeys(_PROFIT, pl.Float64)}
+    unknown = pl.lit(None, dtype=pl.Float64)
+    told = (pl.col("expected_value_minor"), unknown, unknown)
+    columns = [expression.alias(name) for name, expression in zip(_PROFIT, told, strict=True)]
+    parts = [frame.select(pl.col("decision_id").alias("reference_id"), *columns) for frame in days.values()]
+    return pl.concat([pl.DataFrame(schema=schema), *parts])
 
 
 # -- realised -----------------------------------------------------------------------------------------------------------
@@ -134,22 +136,36 @@ class _Realised:
 
 
 def _programme(
-    days: Mapping[date, pl.DataFrame], sent: Sent, economics: Economics, settings: FeedbackSettings, partition: date
+    wave: date, days: Mapping[date, pl.DataFrame], sent: Sent, economics: Economics, settings: FeedbackSettings
+) -> dict[str, Any]:
+    """The row of all campaigns: customers decided on the wave's first day, held out or not, over the window after it."""
+    first, window = min(days), settings.window_days
+    everyone = days[first].select("customer_id", "holdout")
+    inside = (window - (pl.col("decided_on") - first).dt.total_days().abs()) / window
+    near = {day: frame for day, frame in sent.decisions.items() if abs((day - first).days) < window}
+    contacts = _contacts(sent, near).join(everyone, on="customer_id", how="semi").with_columns(inside.alias("inside"))
+    weighted = contacts.with_columns(pl.col(*_PROFIT) * pl.col("inside"))
+    decided = contacts.filter(pl.col("matured") & pl.col("decided_on").is_in(list(days)))
+    realised = _against_holdout(first, everyone, contacts, sent, economics, settings)
+    return _row(PROGRAMME, wave, weighted, decided, realised, settings)
+
+
+def _against_holdout(
+    first: date,
+    everyone: pl.DataFrame,
+    contacts: pl.DataFrame,
+    sent: Sent,
+    economics: Economics,
+    settings: FeedbackSettings,
 ) -> _Realised:
-    """Customers decided on the wave's first day, held out or not: what they bought in the window after it, less the cost
-    of all contacts of the wave. What contacts late in the wave bring later falls into the next one."""
-    first = min(days)
-    last = first + timedelta(days=settings.window_days)
-    if last > partition:
-        return _Realised(None, 0, f"the window after {first} is open until {last}")
-    arm = pl.when("holdout").then(pl.lit(CONTROL)).otherwise(pl.lit(_TREATED)).alias("arm")
-    arms = days[first].select("customer_id", pl.lit(first).alias("wave"), arm)
+    arm = pl.when("holdout").then(pl.lit(CONTROL)).otherwise(pl.lit(TREATED)).alias("arm")
+    arms = everyone.select("customer_id", pl.lit(first).alias("wave"), arm)
     held = arms.filter(pl.col("arm") == CONTROL).height
     if min(held, arms.height - held) < settings.effect.min_effective_controls:
         return _Realised(None, held, f"{held} of {arms.height} customers held out: too few to compare")
-    during = pl.col("business_date").is_between(first + timedelta(days=1), last)
+    during = pl.col("business_date").is_between(first + timedelta(days=1), first + timedelta(days=settings.window_days))
     bought = sent.outcomes.filter(during).group_by("customer_id").agg(pl.col("net_minor").sum())
-    spent = _spent(sent.attributions.filter(pl.col("decided_on").is_in(list(days))), economics)
+    spent = contacts.group_by("customer_id").agg((_cost(economics) * pl.col("inside")).sum().alias("cost_minor"))
     rows = arms.join(bought, on="customer_id", how="left").join(spent, on="customer_id", how="left")
     profit = economics.margin_share * pl.col("net_minor").fill_null(0) - pl.col("cost_minor").fill_null(0)
     rows = rows.with_columns(profit.cast(pl.Float64).alias("profit"))
@@ -158,12 +174,6 @@ def _programme(
         rows = rows.join(known, on="customer_id", how="left").with_columns(pl.col("baseline_minor").fill_null(0.0))
     found = lift(rows, "profit", () if sent.baseline is None else ("baseline_minor",))
     return _Realised(_times(found.adjusted.interval(), arms.height - held), held)
-
-
-def _spent(attributions: pl.DataFrame, economics: Economics) -> pl.DataFrame:
-    """customer_id, cost_minor: of contacts delivered and of coupons redeemed."""
-    delivered = attributions.filter((pl.col("kind") == "decision") & pl.col("was_sent"))
-    return delivered.group_by("customer_id").agg(_cost(economics).sum().alias("cost_minor"))
 
 
 def _campaign(
@@ -206,12 +216,18 @@ def _times(one: Interval, number: int) -> Interval:
 
 # -- rows ---------------------------------------------------------------------------------------------------------------
 def _row(
-    campaign_id: str, wave: date, contacts: pl.DataFrame, realised: _Realised, settings: FeedbackSettings
+    campaign_id: str,
+    wave: date,
+    contacts: pl.DataFrame,
+    decided: pl.DataFrame,
+    realised: _Realised,
+    settings: FeedbackSettings,
 ) -> dict[str, Any]:
+    """contacts: with their profits; decided: matured ones of the wave, with their redemptions."""
     predicted = float(contacts["profit_minor"].sort().sum())
     bounds = [_sum_or_none(contacts[f"profit_{side}_minor"]) for side in ("low", "high")]
     total = realised.total
-    chances = contacts.filter(pl.col("predicted").is_not_null())
+    chances = decided.filter(pl.col("predicted").is_not_null())
     row: dict[str, Any] = {
         "campaign_id": campaign_id,
         "wave": wave,
@@ -263,6 +279,8 @@ def _merged(previous: pl.DataFrame, rows: list[dict[str, Any]], waves: list[date
     earlier = {(old["campaign_id"], old["wave"]): old for old in previous.iter_rows(named=True)}
     for row in rows:
         old = earlier.get((row["campaign_id"], row["wave"]), {})
+        if old and row["campaign_id"] == PROGRAMME:
+            row |= {name: value for name, value in old.items() if name not in _FOLLOWED}
         row["known_on"] = old.get("known_on", partition)
         row["called_on"] = (old.get("called_on") or partition) if row["shortfall"] else None
     kept = previous.filter(~pl.col("wave").is_in(waves))

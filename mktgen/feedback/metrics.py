@@ -10,14 +10,13 @@ import polars as pl
 
 from mktgen.documents import Interval, Refusal
 from mktgen.feedback.effect.lift import lift, roi
-from mktgen.feedback.effect.sample import CONTROL
+from mktgen.feedback.effect.sample import CONTROL, TREATED
 from mktgen.feedback.intervals import clustered_share
 from mktgen.metrics import BY_NAME, Log, refusal
 
 OUTCOME: Final = "net_minor"
 MARGIN: Final = "margin_minor"
 COST: Final = "cost_minor"
-TREATED: Final = "treated"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from mktgen.feedback.effect.estimate import Estimate
 from mktgen.feedback.effect.lift import lift, minimal_detectable
 from mktgen.feedback.effect.linear import difference_of_means
 from mktgen.feedback.effect.observed import doubly_robust, overlap_weighted
-from mktgen.feedback.effect.sample import CONTROL, Sample, arm_rows
+from mktgen.feedback.effect.sample import CONTROL, TREATED, Sample, arm_rows
 from mktgen.settings import EffectSettings
 
 ADJUSTED: Final = "adjusted"
@@ -45,7 +45,7 @@ class Campaign:
     control_share: float | None = None
     negative_control: str | None = None
     other_campaign: str | None = None
-    arm: str = "treated"
+    arm: str = TREATED
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def findings(campaign: Campaign, settings: EffectSettings, seed: int) -> Finding
     rows = arm_rows(campaign.rows, campaign.arm)
     sample = Sample.of(rows, campaign.outcome, campaign.covariates)
     customers = {
-        "treated": sample.customers_in(sample.treated),
+        TREATED: sample.customers_in(sample.treated),
         CONTROL: sample.customers_in(~sample.treated),
     }
     smaller = min(customers.values())
@@ -217,7 +217,7 @@ def _gates(campaign: Campaign, found: Findings, settings: EffectSettings) -> lis
 
 
 def _size(found: Findings, settings: EffectSettings) -> Gate:
-    treated, control = found.customers["treated"], found.customers[CONTROL]
+    treated, control = found.customers[TREATED], found.customers[CONTROL]
     return Gate(
         name="customers",
         passed=min(treated, control) >= settings.min_customers,

@@ -11,9 +11,8 @@ import polars as pl
 
 from mktgen.contracts import CUSTOMER_FEATURES
 from mktgen.errors import PermanentError
-from mktgen.feedback.effect.sample import CONTROL
+from mktgen.feedback.effect.sample import CONTROL, TREATED
 
-TREATED: Final = "treated"
 OUTCOME: Final = "net_minor"  # merchandise
 NEGATIVE_CONTROL: Final = "other_minor"  # fuel and other non-merchandise spend: no coupon reaches it
 OTHER_CAMPAIGN: Final = "in_other_campaign"

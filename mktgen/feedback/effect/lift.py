@@ -16,7 +16,7 @@ from mktgen.documents import Interval
 from mktgen.errors import PermanentError
 from mktgen.feedback.effect.estimate import Estimate
 from mktgen.feedback.effect.linear import Effects, cuped, difference_of_means, interacted
-from mktgen.feedback.effect.sample import CONTROL, Sample, arm_rows
+from mktgen.feedback.effect.sample import CONTROL, TREATED, Sample, arm_rows
 
 Adjustment = Literal["none", "cuped", "interacted"]
 ALPHA: Final = 0.05
@@ -45,7 +45,7 @@ def lift(
     outcome: str,
     covariates: Sequence[str] = (),
     adjustment: Adjustment = "interacted",
-    arm: str = "treated",
+    arm: str = TREATED,
 ) -> Lift:
     """Effect of one arm against the control, per row (customer and wave).
 
@@ -116,7 +116,7 @@ def customers_needed(true_effect: float, found: Lift, alpha: float = ALPHA, powe
 
 
 def roi(
-    rows: pl.DataFrame, margin: str, cost: str, covariates: Sequence[str] = (), arm: str = "treated"
+    rows: pl.DataFrame, margin: str, cost: str, covariates: Sequence[str] = (), arm: str = TREATED
 ) -> Interval | None:
     """Return on what was spent: incremental margin / incremental cost - 1, with a 95% interval; None: it isn't bounded.
 

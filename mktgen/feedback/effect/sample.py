@@ -14,6 +14,7 @@ from mktgen.errors import PermanentError
 from mktgen.feedback.effect.estimate import Bools, Ints, Matrix, Vector, sums
 
 CONTROL: Final = "control"
+TREATED: Final = "treated"  # the arm, where there is one only
 KEYS: Final = ("customer_id", "wave", "arm")
 
 
