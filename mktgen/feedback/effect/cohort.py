@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Final
@@ -75,36 +75,42 @@ def campaign_cohort(
 
 
 def holdout_cohort(
-    attributions: pl.DataFrame,
-    known: Mapping[date, pl.DataFrame],
-    known_before: Mapping[date, pl.DataFrame],
+    decisions: pl.DataFrame,
+    began: date,
+    waves: Sequence[date],
+    known: pl.DataFrame,
+    known_before: pl.DataFrame | None,
     tables: Tables,
     window_days: int,
 ) -> Cohort:
-    """Matured decisions of ours: treated are those not held out, whatever was drawn for them (intention to treat).
+    """Customers decided on the day our programme began, by the permanent holdout, over waves: intention to treat.
 
-    attributions: contracts.ATTRIBUTIONS. known: day of decision -> contracts.CUSTOMER_FEATURES of that partition;
-    known_before: day of decision -> those of window_days before. Days without either are left out: of all, or of the
-    placebo. A decision at the end of day d is followed on d + 1 .. d + window_days.
+    decisions: contracts.DECISIONS of `began`, a day before anything was sent. waves: days, `began` or later; each is followed
+    on the window_days after it, and its window must be over. known: contracts.CUSTOMER_FEATURES of the partition `began`,
+    known_before: of window_days earlier. Covariates and placebo are those of the beginning in every wave, and nobody leaves
+    or joins later: what was known after the first contact, and who is still active, may be its effects.
+    Raises PermanentError where a wave lies before the beginning, or there is none.
     """
-    decided = attributions.filter((pl.col("kind") == "decision") & pl.col("matured") & pl.col("holdout").is_not_null())
+    if not waves or min(waves) < began:
+        raise PermanentError(f"waves {sorted(waves)[:3]} of a programme that began on {began}: give days from then on")
     arm = pl.when("holdout").then(pl.lit(CONTROL)).otherwise(pl.lit(TREATED)).alias("arm")
-    arms = decided.select("customer_id", pl.col("decided_on").alias("wave"), arm)
-    rows = _described_days(arms, known, 0, tables, window_days)
-    if rows is None:
-        raise PermanentError("no matured decision has features of its day: keep customer_features, or wait")
-    return Cohort(rows, _described_days(arms, known_before, window_days, tables, window_days))
+    arms = decisions.select("customer_id", arm)
+    cut = began + timedelta(days=1)
 
+    def described(features: pl.DataFrame, first: date, window: date) -> pl.DataFrame:
+        rows = _described(features, first, tables, window_days, set(), window)
+        return rows.join(arms, on="customer_id")
 
-def _described_days(
-    arms: pl.DataFrame, known: Mapping[date, pl.DataFrame], back: int, tables: Tables, window_days: int
-) -> pl.DataFrame | None:
-    """Rows of every day of decision that has features, as of `back` days before it; None: no day has."""
-    frames = []
-    for day in sorted(set(arms["wave"].to_list()) & set(known)):
-        described = _described(known[day], day + timedelta(days=1 - back), tables, window_days, set())
-        frames.append(described.with_columns(pl.lit(day).alias("wave")).join(arms, on=["customer_id", "wave"]))
-    return pl.concat(frames).sort("customer_id", "wave") if frames else None
+    parts = [
+        described(known, cut, wave + timedelta(days=1)).with_columns(pl.lit(wave).alias("wave"))
+        for wave in sorted(waves)
+    ]
+    rows = pl.concat(parts).sort("customer_id", "wave")
+    if known_before is None:
+        return Cohort(rows, None)
+    earlier = cut - timedelta(days=window_days)
+    placebo = described(known_before, earlier, earlier).with_columns(pl.lit(began).alias("wave"))
+    return Cohort(rows, placebo.sort("customer_id"))
 
 
 def _start(campaign_id: str, campaigns: pl.DataFrame) -> date:
@@ -115,15 +121,19 @@ def _start(campaign_id: str, campaigns: pl.DataFrame) -> date:
     return start
 
 
-def _described(features: pl.DataFrame, cut: date, tables: Tables, window_days: int, own: set[str]) -> pl.DataFrame:
-    """Covariates as known at `cut`, what followed in [cut, cut + window_days), and whether another campaign fell into it."""
-    last = cut + timedelta(days=window_days - 1)
-    bought = tables.customer_days.filter(pl.col("business_date").is_between(cut, last))
+def _described(
+    features: pl.DataFrame, cut: date, tables: Tables, window_days: int, own: set[str], first: date | None = None
+) -> pl.DataFrame:
+    """Covariates as known at `cut`, what came in the window_days from `first` (None: the cut) on, and whether another
+    campaign fell into them."""
+    first = first or cut
+    last = first + timedelta(days=window_days - 1)
+    bought = tables.customer_days.filter(pl.col("business_date").is_between(first, last))
     after = bought.group_by("customer_id").agg(pl.col(OUTCOME, NEGATIVE_CONTROL).sum())
     others = tables.exposures.filter(~pl.col("campaign_id").is_in(sorted(own))).join(
         tables.campaigns.select("campaign_id", "start_date", "end_date"), on="campaign_id", how="left"
     )
-    inside = others.filter((pl.col("exposed_on") <= last) & (pl.col("end_date") >= cut))
+    inside = others.filter((pl.col("exposed_on") <= last) & (pl.col("end_date") >= first))
     frame = features.select("customer_id", *_covariates())
     for addition in (_history(others, tables.responses, cut), after):
         frame = frame.join(addition, on="customer_id", how="left")

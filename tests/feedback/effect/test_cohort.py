@@ -8,12 +8,12 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from mktgen.contracts import ATTRIBUTIONS, CUSTOMER_DAYS, CUSTOMER_FEATURES
+from mktgen.contracts import CUSTOMER_DAYS, CUSTOMER_FEATURES
 from mktgen.errors import PermanentError
 from mktgen.feedback.effect.cohort import COVARIATES, NEGATIVE_CONTROL, OUTCOME, Tables, campaign_cohort, holdout_cohort
 from mktgen.feedback.effect.sample import Sample
+from tests.execution.conftest import decision
 from tests.feedback import shop
-from tests.feedback.test_measurement import rows
 
 START = date(2017, 6, 1)
 WINDOW = 28
@@ -110,22 +110,34 @@ def test_an_unknown_campaign_is_refused() -> None:
         campaign_cohort("77", features(["a"]), None, tables(bought([])), WINDOW, 84)
 
 
-def test_decisions_are_compared_as_drawn_from_the_day_after_on() -> None:
-    told = rows(
-        3,
-        customer_id=["a", "b", "c"],
-        holdout=[False, True, False],
-        matured=[True, True, False],
-        decided_on=START,
-        was_sent=True,
-    )
-    days = bought([("a", 0, 1, 0), ("a", 1, 10, 0), ("b", 28, 100, 0), ("b", 29, 7, 0)])
-    known = {START: features(["a", "b", "c"])}
-    made = holdout_cohort(ATTRIBUTIONS.check(told), known, known, tables(days), WINDOW)
-    assert made.rows.select("customer_id", "arm", OUTCOME).rows() == [("a", "treated", 10), ("b", "control", 100)]
+def decided(held: dict[str, bool]) -> pl.DataFrame:
+    made = [
+        decision(n, action="no_contact", holdout=out) | {"customer_id": who}
+        for n, (who, out) in enumerate(held.items())
+    ]
+    return shop.decisions(made)
+
+
+def test_a_holdout_is_followed_over_waves_from_the_day_after_each() -> None:
+    days = bought([
+        ("a", -27, 3, 0), ("a", 0, 1, 0), ("a", 1, 10, 0), ("b", 28, 100, 0), ("b", 29, 7, 0), ("new", 1, 99, 0),
+    ])  # fmt: skip
+    known, later = features(["a", "b", "new"]), START + timedelta(days=28)
+    made = holdout_cohort(decided({"a": False, "b": True}), START, [later, START], known, known, tables(days), WINDOW)
+    assert made.rows.select("customer_id", "wave", "arm", OUTCOME).rows() == [
+        ("a", START, "treated", 10), ("a", later, "treated", 0), ("b", START, "control", 100), ("b", later, "control", 7),
+    ]  # fmt: skip
     assert made.placebo is not None
-    assert made.placebo.select("customer_id", OUTCOME).rows() == [("a", 1), ("b", 0)]
-    assert made.rows["wave"].unique().to_list() == [START]
-    assert holdout_cohort(told, known, {}, tables(days), WINDOW).placebo is None
-    with pytest.raises(PermanentError, match="no matured decision has features"):
-        holdout_cohort(told, {}, {}, tables(days), WINDOW)
+    assert made.placebo.select("customer_id", "arm", OUTCOME).rows() == [("a", "treated", 4), ("b", "control", 0)]
+
+
+def test_a_holdouts_covariates_are_those_of_the_beginning_in_every_wave() -> None:
+    made = holdout_cohort(
+        decided({"a": False, "b": True}), START, [START, START + timedelta(days=28)], features(["a", "b"]), None,
+        tables(bought([("a", 5, 100, 0)])), WINDOW,
+    )  # fmt: skip
+    assert made.placebo is None
+    assert made.rows.select("customer_id", *COVARIATES).unique().height == 2
+    for waves in ([], [START - timedelta(days=1)]):
+        with pytest.raises(PermanentError, match="give days from then on"):
+            holdout_cohort(decided({"a": False}), START, waves, features(["a"]), None, tables(bought([])), WINDOW)
