@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import date
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class Document(BaseModel):
@@ -285,3 +285,35 @@ class FeedbackReport(Document):
     metrics: dict[str, float]
     refused: list[Refusal]
     notes: list[str]
+
+
+class EffectReport(Document):
+    """What one campaign did, or why that can't be said.
+
+    evidence: by name, among them `naive` (difference of means), `adjusted`, `placebo` (the same estimator on the window
+    before; 0 is due) and `negative_control` (on an outcome out of the campaign's reach; 0 is due). Where the verdict is
+    `refused` they show why, and none of them is an effect.
+    """
+
+    partition: date
+    campaign_id: str
+    arm: str
+    outcome: str  # what was compared, with unit and window
+    design: Literal["randomised", "observational"]
+    customers: dict[str, int]  # treated, control
+    evidence: dict[str, Interval]
+    effect: Interval | None  # per customer and wave
+    relative_effect: Interval | None  # share of the control's mean
+    diagnostics: dict[str, float]
+    gates: list[Gate]
+    verdict: Literal["reported", "refused"]
+    reasons: list[str]
+    notes: list[str]
+
+    @model_validator(mode="after")
+    def _effect_only_where_reported(self) -> Self:
+        if (self.effect is not None) != (self.verdict == "reported"):
+            raise ValueError("an effect stands in a report exactly where the verdict is `reported`")
+        if (self.verdict == "refused") != bool(self.reasons):
+            raise ValueError("a refusal has its reasons, and only a refusal has any")
+        return self

@@ -102,7 +102,7 @@ _TABLE: Final = (
     # -- evaluation ---------------------------------------------------------------------------------------------------
     Step("evaluate_strategy", "loop", "gates before anyone may be contacted; what can't be known is refused by name",
          deciding.evaluate_strategy, deciding.evaluate_reads,
-         ("strategy",), ("steps.deciding", "evaluation", "sources"), ("strategy", "evaluation", "features")),
+         ("strategy",), ("steps.deciding", "evaluation", "metrics", "sources"), ("strategy", "evaluation", "features")),
     Step("publish", "loop", "hand the evaluated strategy to execution",
          deciding.publish, deciding.publish_reads,
          ("published",), ("steps.deciding", "strategy.document")),
@@ -125,7 +125,7 @@ _TABLE: Final = (
          ("demand_outcomes", "churn_outcomes"), ("steps.foreseeing", "feedback")),
     Step("measure", "feedback", "rates with intervals, matured and open apart; what can't be known is refused by name",
          acting.measure, acting.measure_reads,
-         ("feedback_report",), ("steps.acting", "feedback", "sources"), ("feedback",)),
+         ("feedback_report",), ("steps.acting", "feedback", "metrics", "sources"), ("feedback",)),
     Step("detect_drift", "feedback", "today's customers against those the models learned from",
          acting.detect_drift, acting.drift_reads,
          ("drift",), ("steps.acting", "feedback"), ("feedback",)),

@@ -217,13 +217,46 @@ class ExecutionSettings(Section):
     smtp_sender: str = "offers@example.invalid"
 
 
+class EffectSettings(Section):
+    outcome_model: Literal["ridge", "boosting", "mean"] = Field(
+        "mean", description="what foretells spend where nobody was randomised; mean: of both"
+    )
+    folds: int = Field(5, ge=2, description="parts of the customers; each is predicted by models fitted on the others")
+    trim: float = Field(
+        0.05, gt=0, lt=0.5, description="customers whose propensity lies outside (trim, 1 - trim) are cut"
+    )
+    min_customers: int = Field(100, ge=10, description="in each arm, before anything is estimated")
+    max_smd: float = Field(0.1, gt=0, description="standardised mean difference of a covariate after weighting")
+    max_propensity_auc: float = Field(0.85, gt=0.5, le=1, description="above it the two groups hardly meet")
+    min_overlap: float = Field(0.7, ge=0, le=1, description="share of either arm inside the overlap")
+    min_effective_share: float = Field(0.2, ge=0, le=1, description="effective sample size over rows, under weights")
+    max_contamination: float = Field(0.2, ge=0, le=1, description="share of an arm in another campaign at the time")
+    placebo_alpha: float = Field(
+        0.05, gt=0, lt=1, description="placebo and negative control of an observed campaign fail below this p-value"
+    )
+    randomisation_alpha: float = Field(
+        0.001,
+        gt=0,
+        lt=1,
+        description="sample ratio, placebo and negative control of a randomised one: its draw is broken",
+    )
+    recent_waves: int = Field(3, ge=1, description="waves of the ledger that are compared with those before them")
+    drift_alpha: float = Field(0.01, gt=0, lt=1, description="calibration or effect has moved below this p-value")
+    min_effective_controls: float = Field(
+        30,
+        ge=2,
+        description="comparable customers left alone, as effective size, before a campaign's effect is realised",
+    )
+
+
 class FeedbackSettings(Section):
     window_days: int = Field(28, ge=1, description="attribution window after a decision or an exposure")
     psi_threshold: float = Field(0.25, gt=0)
     min_matured: int = Field(200, ge=1, description="matured rows needed before a shortfall may be called")
     shortfall_ratio: float = Field(
-        0.5, gt=0, lt=1, description="realised / predicted redemptions below this asks for retraining"
+        0.5, gt=0, lt=1, description="realised / predicted redemptions or profit below this asks for retraining"
     )
+    effect: EffectSettings = EffectSettings()
 
 
 class Settings(Section):

@@ -198,3 +198,28 @@ DRIFT = table(
     },
     key=["feature"],
 )
+EFFECT_LEDGER = table(
+    "effect_ledger",  # what a campaign was to bring and what it brought, by wave; see feedback/effect_ledger.py
+    {
+        "campaign_id": pl.String,  # "" = all campaigns together, against the holdout
+        "wave": pl.Date,  # first day of decisions; a wave is as long as the attribution window
+        "contacts": pl.Int64,  # delivered; of a campaign: matured
+        "controls": pl.Int64,  # customers held out, or decisions that the draw left alone
+        "predicted_minor": pl.Float64,  # incremental profit, summed over contacts
+        "predicted_low_minor": pl.Float64,
+        "predicted_high_minor": pl.Float64,
+        "realised_minor": pl.Float64,  # null: could not be measured, `reason` says why
+        "realised_low_minor": pl.Float64,
+        "realised_high_minor": pl.Float64,
+        "ratio": pl.Float64,  # realised / predicted, where the prediction is above 0
+        "predicted_redemptions": pl.Float64,
+        "redeemed": pl.Int64,
+        "shortfall": pl.Boolean,
+        "reason": pl.String,
+        "known_on": pl.Date,  # partition on which the row first stood here
+        "called_on": pl.Date,  # partition on which a shortfall was first called; null: none
+    },
+    key=["campaign_id", "wave"],
+    nullable=["predicted_low_minor", "predicted_high_minor", "realised_minor", "realised_low_minor",
+              "realised_high_minor", "ratio", "called_on"],
+)  # fmt: skip

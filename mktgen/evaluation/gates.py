@@ -12,7 +12,7 @@ from mktgen.evaluation import contact_policy
 from mktgen.evaluation.concordance import concordance
 from mktgen.evaluation.power import minimal_detectable_difference
 from mktgen.evaluation.redemption_calibration import redemption_metrics
-from mktgen.evaluation.refusals import refusals
+from mktgen.metrics import refusals
 from mktgen.settings import EvaluationSettings, StrategySettings
 
 
@@ -23,7 +23,7 @@ class Evidence:
     decisions, messages, offer_scores, offers, exposures, features (contracts.CUSTOMER_FEATURES): tables by contract.
     customers: the active ones. recent_contacts: customer_id, contacts (Int64) in the cap's window before today.
     redemption_held_out: p_redeem, redeemed of matured campaigns that the model had not seen (may be empty).
-    model_metrics: figures of the champions on the frozen cut, by name. capabilities: see refusals.CAPABILITIES.
+    model_metrics: figures of the champions on the frozen cut, by name. capabilities: see metrics.CAPABILITIES.
     """
 
     strategy: Strategy

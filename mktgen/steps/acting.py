@@ -16,6 +16,7 @@ from mktgen.execution.channels.base import Connections
 from mktgen.execution.dispatch import check_allowed, dispatch
 from mktgen.execution.ledger import Ledger
 from mktgen.feedback import attribution, drift, forecasts, measurement, outcomes, retraining
+from mktgen.metrics import LIVE
 from mktgen.steps.data import days_between
 from mktgen.steps.deciding import today
 from mktgen.steps.runner import Outcome, Platform, Read, Run, StepResult
@@ -194,7 +195,7 @@ def measure_reads(day: date, platform: Platform) -> list[Read]:
 
 
 def measure(run: Run) -> Outcome:
-    capabilities = run.platform.source.capabilities.as_dict() | {measurement.LIVE: run.platform.source.live}
+    capabilities = run.platform.source.capabilities.as_dict() | {LIVE: run.platform.source.live}
     foresight = forecasts.forecast_metrics(run.table("demand_outcomes"), run.table("churn_outcomes"))
     report = measurement.measure(run.table("attributions"), run.settings.feedback, capabilities, run.day, foresight)
     notes = [*report.notes, *(f"refused {refusal.metric}: {', '.join(refusal.missing)}" for refusal in report.refused)]

@@ -41,7 +41,7 @@ PLAN = Plan(date(2017, 4, 2), date(2017, 4, 3))
 SECTIONS = {"execution": {"live_from": PLAN.last}}
 TASKS = [step.name for step in STEPS.values() if step.dag == "loop"]
 CANNOT_BE_KNOWN = {"ctr", "uplift", "off_policy_value", "roi"}
-CANNOT_BE_MEASURED = {"ctr", "uplift", "off_policy_value", "response_to_our_sends"}
+CANNOT_BE_MEASURED = {"ctr", "cvr", "uplift", "roi", "off_policy_value"}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 
 from mktgen.documents import Promotion, TaskPromotion
 from mktgen.evaluation.gates import Evidence, evaluate_strategy
-from mktgen.evaluation.refusals import CAPABILITIES
+from mktgen.metrics import CAPABILITIES
 from mktgen.settings import EvaluationSettings, StrategySettings
 from tests.support.campaign_world import PARTITION
 from tests.support.strategy_day import NOBODY, SETTINGS, make_day
@@ -83,7 +83,7 @@ def test_ctr_uplift_off_policy_value_and_roi_are_refused_by_name() -> None:
     assert refused["ctr"] == ["has_impressions", "has_clicks"]
     assert refused["uplift"] == ["has_randomised_holdout"]
     assert refused["off_policy_value"] == ["has_propensity"]
-    assert refused["roi"] == ["has_cost"]
+    assert refused["roi"] == ["has_randomised_holdout", "has_cost"]
 
 
 def test_a_customer_without_a_decision_stops() -> None:
