@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import obp
 from obp.dataset import MultiClassToBanditReduction, OpenBanditDataset, SyntheticBanditDataset, logistic_reward_function
 from obp.ope import (
     DirectMethod,
@@ -136,6 +137,7 @@ def run_once(world: str, run: int, path: Path) -> None:
         position=position,
         action_context=np.asarray(log.get("action_context", np.zeros((0, 0)))),
         truth=truth,
+        peer_version=obp.__version__,
         peer_names=np.array(names),
         peer_values=np.array(values, dtype=float),
         peer_seconds=np.array(seconds),
@@ -157,7 +159,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
     warnings.simplefilter("ignore")
-    np.random.seed(SEED)
     asked.out.mkdir(parents=True, exist_ok=True)
     for run in range(asked.first, asked.first + asked.runs):
         run_once(asked.world, run, asked.out / f"{asked.world}-{run:05d}.npz")

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from mktgen.documents import Refusal
 from mktgen.errors import PermanentError
 from mktgen.evaluation.off_policy import estimators, tuning
 from mktgen.evaluation.off_policy.diagnostics import Diagnostics, diagnose, refusals
 from mktgen.evaluation.off_policy.estimators import Terms
 from mktgen.evaluation.off_policy.intervals import Bounds, bootstrap, normal
-from mktgen.evaluation.off_policy.logged import Floats, Ints, Logged
-from mktgen.documents import Refusal
+from mktgen.evaluation.off_policy.logged import Floats, Logged
 from mktgen.settings import OffPolicySettings
 
 ESTIMATORS: Final[dict[str, Callable[[Logged], Terms]]] = {
@@ -77,7 +77,9 @@ def difference(
 
 def _terms(log: Logged, settings: OffPolicySettings) -> Terms:
     if settings.estimator not in ESTIMATORS:
-        raise PermanentError(f"evaluation.off_policy.estimator = {settings.estimator!r}; there are {', '.join(ESTIMATORS)}")
+        raise PermanentError(
+            f"evaluation.off_policy.estimator = {settings.estimator!r}; there are {', '.join(ESTIMATORS)}"
+        )
     return ESTIMATORS[settings.estimator](log)
 
 

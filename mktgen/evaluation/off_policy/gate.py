@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,8 +50,8 @@ def launch_gate(
 
 
 def _experiment_gate(experiment: Experiment) -> Gate:
-    """NaN or a negative amount fails: a budget that isn't known is none."""
-    within = 0 <= experiment.planned <= experiment.budget
+    """Nothing planned, or a budget that isn't known, fails: the word alone opens no gate."""
+    within = 0 < experiment.planned <= experiment.budget < math.inf
     detail = f"an experiment: explores {experiment.planned:.6g} of at most {experiment.budget:.6g}; its value is not known yet"
     return Gate(name=NAME, passed=within, detail=detail, value=experiment.planned, threshold=experiment.budget)
 

@@ -134,7 +134,9 @@ def _check_numbers(log: Logged) -> None:
             raise RefusedLog("not_a_number", f"{name} must be of floats; it is of {array.dtype}")
         wrong = int((~np.isfinite(array)).sum())
         if wrong:
-            raise RefusedLog("not_a_number", f"{name} has {wrong} entries that are NaN or infinite; leave such rows out")
+            raise RefusedLog(
+                "not_a_number", f"{name} has {wrong} entries that are NaN or infinite; leave such rows out"
+            )
     if log.cluster is not None and log.cluster.dtype.kind not in "iuUST":
         raise RefusedLog("cluster_not_an_id", f"cluster ids are strings or integers; these are {log.cluster.dtype}")
 
@@ -142,7 +144,9 @@ def _check_numbers(log: Logged) -> None:
 def _check_probabilities(log: Logged) -> None:
     wrong = int(((log.taken <= 0) | (log.taken > 1 + TOLERANCE)).sum())
     if wrong:
-        raise RefusedLog("propensity_not_in_0_1", f"{wrong} of {log.rows} actions taken have one of 0, or not in (0, 1]")
+        raise RefusedLog(
+            "propensity_not_in_0_1", f"{wrong} of {log.rows} actions taken have one of 0, or not in (0, 1]"
+        )
     if log.logging is not None:
         _check_distribution(log.logging, "propensity_not_in_0_1", "logging_does_not_sum_to_1")
     _check_distribution(log.policy, "policy_not_in_0_1", "policy_does_not_sum_to_1")

@@ -45,7 +45,12 @@ def reordered(log: Logged, order: np.ndarray[tuple[int], np.dtype[np.int64]]) ->
     assert log.q_hat is not None
     assert log.cluster is not None
     return Logged(
-        log.action[order], log.reward[order], log.propensity[order], log.policy[order], log.q_hat[order], log.cluster[order]
+        log.action[order],
+        log.reward[order],
+        log.propensity[order],
+        log.policy[order],
+        log.q_hat[order],
+        log.cluster[order],
     )
 
 
@@ -149,7 +154,10 @@ def test_the_calibrated_variance_is_least() -> None:
     poor = np.random.default_rng(0).normal(size=drawn.log.policy.shape)  # a model that knows nothing
     for q_hat in (poor, poor + 3 * make_world(seed=4).rewards[drawn.segment]):
         log = replace(drawn.log, q_hat=q_hat)
-        spread = {name: float(ESTIMATORS[name](log).influence.std()) for name in ("ips", "snips", "dr", "sndr", "calibrated_dr")}
+        spread = {
+            name: float(ESTIMATORS[name](log).influence.std())
+            for name in ("ips", "snips", "dr", "sndr", "calibrated_dr")
+        }
         # in the sample SNIPS is divided by a mean weight that is 1 only up to chance
         assert spread["calibrated_dr"] <= min(spread.values()) * 1.02, spread
 
