@@ -200,6 +200,26 @@ class ForesightSettings(Section):
     check_targets: int = Field(100, ge=0, description="explanations per kind that are tested against random events")
 
 
+class OffPolicySettings(Section):
+    """The launch gate on logged propensities: which estimator speaks, and when it may not."""
+
+    estimator: str = Field(
+        "calibrated_dr", description="name in evaluation/off_policy/estimate.py; one with an interval"
+    )
+    interval: Literal["normal", "bootstrap"] = "normal"
+    resamples: int = Field(2_000, ge=200, description="of the bootstrap interval")
+    propensity_floor: float = Field(0.001, gt=0, lt=1, description="actions logged more rarely count as not supported")
+    max_unsupported: float = Field(
+        0.01, ge=0, lt=1, description="share of the judged policy on actions without support"
+    )
+    min_effective_sample: float = Field(200, ge=2, description="customers that the log is worth under the policy")
+    min_clusters: int = Field(50, ge=2, description="customers in the log")
+    max_weight_share: float = Field(0.05, gt=0, le=1, description="of the total weight, on one customer")
+    weight_alpha: float = Field(
+        0.001, gt=0, lt=1, description="weights that miss what true propensities give, at a p-value below this"
+    )
+
+
 class EvaluationSettings(Section):
     srm_alpha: float = Field(0.001, gt=0, lt=1, description="sample-ratio mismatch stops below this p-value")
     power: float = Field(0.8, gt=0, lt=1)
@@ -208,6 +228,7 @@ class EvaluationSettings(Section):
         0.15, gt=0, le=1, description="expected calibration error of the redemption model"
     )
     concordance_days: int = Field(28, ge=1, description="mailings this recent are compared with our scores")
+    off_policy: OffPolicySettings = OffPolicySettings()
 
 
 class ExecutionSettings(Section):
