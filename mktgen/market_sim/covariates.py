@@ -41,13 +41,13 @@ class Scale:
 LIMIT: Final = 3.0
 SCALES: Final[Mapping[Covariate, Scale]] = {
     "recency_days": Scale("log", 1.6, 0.8),
-    "visits_84d": Scale("log", 3.0, 0.7),
+    "visits_84d": Scale("log", 2.8, 0.65),
     "spend_minor_84d": Scale("log", 6.3, 0.9, 100.0),  # in currency units
-    "coupon_lines_84d": Scale("log", 0.9, 1.1),
-    "discount_share_84d": Scale("none", 0.15, 0.05),
+    "coupon_lines_84d": Scale("log", 0.8, 1.0),
+    "discount_share_84d": Scale("none", 0.155, 0.055),
     "prior_redemptions": Scale("log", 0.3, 0.65),
     "prior_exposures": Scale("log", 1.0, 0.7),
-    "affinity": Scale("root", 0.3, 0.15),  # share of spending on the offer's categories
+    "affinity": Scale("root", 0.3, 0.13),  # share of spending on the offer's categories
 }
 
 

@@ -78,7 +78,8 @@ def combined(parts: Sequence[Effects]) -> Effects:
     """Changes of several waves together."""
 
     def all_of(name: str, schema: dict[str, type[pl.DataType]]) -> pl.DataFrame:
-        return pl.concat([pl.DataFrame(schema=schema), *(getattr(part, name) for part in parts)])
+        frames: list[pl.DataFrame] = [getattr(part, name) for part in parts]
+        return pl.concat([pl.DataFrame(schema=schema), *frames])
 
     skipped = all_of("skipped", SKIPPED).unique().sort(_DAY)
     coupons = all_of("coupons", COUPONS).join(skipped, on=_DAY, how="anti")

@@ -4,7 +4,7 @@ What: logistic regression of "redeemed any coupon of the campaign" on what was k
 Formula: logit p = INTERCEPT + TYPE_A [campaign of type A] + sum of WEIGHTS * z, z as in covariates.py.
 Assumption: customers of a simulated market differ in answering as mailed households differed in redeeming; what an
 offer adds (appeal, face value, fatigue) is the scenario's. When it fails: for customers unlike those ever mailed.
-Fitted once on 6,401 mailings; `python -m benchmarks.market_calibration` fits again beside these numbers.
+Measured on 6,400 mailings; `python -m benchmarks.market_calibration` fits again beside these numbers.
 """
 
 from __future__ import annotations
