@@ -67,7 +67,9 @@ def examples() -> pl.DataFrame:
 
 
 def calibration(rows: pl.DataFrame) -> dict[str, Any]:
-    design = np.stack([standardised(rows, name) for name in WEIGHTS] + [rows["type_a"].to_numpy().astype(float)], axis=1)
+    design = np.stack(
+        [standardised(rows, name) for name in WEIGHTS] + [rows["type_a"].to_numpy().astype(float)], axis=1
+    )
     fit = LogisticRegression(C=1e6, max_iter=1_000).fit(design, rows["redeemed"].to_numpy())
     fitted = fit.predict_proba(design)[:, 1]
     stored = expit(redemption_logit(rows) + TYPE_A * design[:, -1])
@@ -110,7 +112,9 @@ def main() -> None:
     found = calibration(examples())
     print(f"{found['mailings']} mailings\n\n{'covariate':20} {'mean':>7} {'stored':>7} {'spread':>7} {'stored':>7}")
     for name, scale in found["scales"].items():
-        print(f"{name:20} " + " ".join(f"{scale[key]:7.3f}" for key in ("mean", "stored_mean", "spread", "stored_spread")))
+        print(
+            f"{name:20} " + " ".join(f"{scale[key]:7.3f}" for key in ("mean", "stored_mean", "spread", "stored_spread"))
+        )
     print(f"\n{'coefficient':20} {'fitted':>7} {'stored':>7}")
     for name, value in found["coefficients"].items():
         print(f"{name:20} {value['fitted']:7.3f} {value['stored']:7.3f}")
