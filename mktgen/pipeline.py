@@ -16,7 +16,7 @@ from mktgen.steps import acting, data, deciding, foreseeing, responding, tracked
 from mktgen.steps.runner import Platform, Recompute, Step, StepResult, execute
 from mktgen.store import parallel
 
-_DATA: Final = ("steps.data", "sources", "cleaning")
+_DATA: Final = ("steps.data", "sources", "market_sim", "cleaning")
 _TRAINING: Final = (
     "steps.training", "steps.train_worker", "steps.workers", "steps.worlds", "models", "features",
     "strategy.mailings", "strategy.redemption",
@@ -36,7 +36,7 @@ _TABLE: Final = (
          at=data.reference_day, identity=data.source_identity),
     Step("ingest", "loop", "the day's rows as received, customers pseudonymised",
          data.ingest, data.no_reads,
-         ("raw_*",), ("steps.data", "sources"), ("source",), identity=data.source_identity),
+         ("raw_*",), ("steps.data", "sources", "market_sim"), ("source",), identity=data.source_identity),
     Step("clean", "loop", "canonical tables; what breaks a rule goes to quarantine under its name",
          data.clean, data.clean_reads,
          ("order_lines", "responses", "context_promotions", "item_promotions", "campaigns", "offers", "offer_items",

@@ -16,6 +16,14 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class MarketSettings(Section):
+    """Of the source `simulated_market` alone."""
+
+    scenario: str = Field("strong", description="file name of a scenario in mktgen/market_sim/scenarios/")
+    copies: int = Field(1, ge=1, le=1_000, description="customers per real household, the real one among them")
+    seed: int = Field(20170101, description="chance of responses and of copies; what customers are is the scenario's")
+
+
 class SourceSettings(Section):
     name: str = Field("complete_journey", description="file name of a source in mktgen/sources/")
     drop_dir: str = Field(
@@ -28,6 +36,7 @@ class SourceSettings(Section):
     max_field_chars: int = Field(
         2_000, ge=100, description="longer values are cut in the quarantine and the row is refused"
     )
+    market: MarketSettings = MarketSettings()
 
 
 class CleaningSettings(Section):
