@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from typing import Final
 
 from mktgen.errors import PermanentError
-from mktgen.steps import acting, data, deciding, foreseeing, tracked, training, validation
+from mktgen.steps import acting, data, deciding, foreseeing, sending, tracked, training, validation
 from mktgen.steps.runner import Platform, Recompute, Step, StepResult, execute
 from mktgen.store import parallel
 
@@ -95,9 +95,9 @@ _TABLE: Final = (
          deciding.publish, deciding.publish_reads,
          ("published",), ("steps.deciding", "strategy.document")),
     # -- execution: after a person's approval ---------------------------------------------------------------------------
-    Step("dispatch", "execution", "the newest approved strategy to its customers, each message once",
-         acting.send, acting.dispatch_reads,
-         ("sends",), ("steps.acting", "execution"), ("strategy", "execution")),
+    Step("dispatch", "execution", "the newest approved strategy to its customers, by the rules, each message once; a proof",
+         sending.send, sending.dispatch_reads,
+         ("sends", "contact_proof"), ("steps.sending", "execution"), sending.DISPATCH_SECTIONS),
     # -- effect feedback ------------------------------------------------------------------------------------------------
     Step("collect_outcomes", "feedback", "what customers bought and redeemed",
          acting.collect_outcomes, acting.outcome_reads,
@@ -171,12 +171,12 @@ def onboard(
 
 def newest_published(platform: Platform | None = None) -> date | None:
     """The newest partition with a published strategy; None: nothing was published yet."""
-    return acting.newest_published(platform or Platform.from_environment())
+    return sending.newest_published(platform or Platform.from_environment())
 
 
 def may_dispatch(partition: date, platform: Platform | None = None) -> tuple[bool, str]:
     """Whether a day's strategy may be put before an approver, and the reason."""
-    refused = acting.refusal(platform or Platform.from_environment(), partition)
+    refused = sending.refusal(platform or Platform.from_environment(), partition)
     return refused is None, refused or f"{partition} is the newest published day and live: an approver may be asked"
 
 
@@ -193,7 +193,7 @@ def record_approval(
 
     `shown`: run of the `published` artefact that the person saw; NotAllowed where another was published meanwhile.
     """
-    return acting.keep_answer(platform or Platform.from_environment(), partition, approved, responder, note, shown)
+    return sending.keep_answer(platform or Platform.from_environment(), partition, approved, responder, note, shown)
 
 
 def requested_training(partition: date, platform: Platform | None = None) -> bool:

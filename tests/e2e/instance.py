@@ -34,7 +34,7 @@ SMALL: Mapping[str, Any] = {
         "transformer": {"width": 16, "events": 48, "memory_events": 96, "epochs": 1},
     }
 }
-BY_A_PERSON = ("approval", "sends")  # what `python -m mktgen loop` never writes: it asks nobody and sends nothing
+BY_A_PERSON = ("approval", "sends", "contact_proof")  # what `python -m mktgen loop` never writes: it asks nobody and sends nothing
 CLI_TIMEOUT_S = 600
 AGAIN_TIMEOUT_S = 900
 
