@@ -79,7 +79,7 @@ _TABLE: Final = (
          ("recommendations",), ("steps.deciding", "strategy"), ("strategy",)),
     Step("allocate", "loop", "offers under a budget and contact caps; a decision with its propensity for everyone",
          deciding.allocate, deciding.allocate_reads,
-         ("offer_scores", "decisions", "allocation"), ("steps.deciding", "strategy"), ("strategy", "features")),
+         ("offer_scores", "decisions", "allocation"), ("steps.deciding", "strategy"), ("strategy", "contact", "features")),
     Step("explain", "loop", "past events behind each recommendation and churn warning, and a test of these reasons",
          foreseeing.explain, foreseeing.explain_reads,
          ("reasons", "reasons_check"), ("steps.foreseeing", "steps.worlds", "foresight", "models", "features"),
@@ -90,7 +90,7 @@ _TABLE: Final = (
     # -- evaluation ---------------------------------------------------------------------------------------------------
     Step("evaluate_strategy", "loop", "gates before anyone may be contacted; what can't be known is refused by name",
          deciding.evaluate_strategy, deciding.evaluate_reads,
-         ("strategy",), ("steps.deciding", "evaluation", "sources"), ("strategy", "evaluation", "features")),
+         ("strategy",), ("steps.deciding", "evaluation", "sources"), ("strategy", "contact", "evaluation", "features")),
     Step("publish", "loop", "hand the evaluated strategy to execution",
          deciding.publish, deciding.publish_reads,
          ("published",), ("steps.deciding", "strategy.document")),

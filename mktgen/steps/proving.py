@@ -50,7 +50,9 @@ def prove_export(platform: Platform, where: str) -> Proven:
     try:
         partition = date.fromisoformat(where) if "dt=" not in where else parse_uri(where)[1]
     except ValueError:
-        raise PermanentError(f"{where!r}: expected a partition (YYYY-MM-DD), or an export's URI with dt=YYYY-MM-DD") from None
+        raise PermanentError(
+            f"{where!r}: expected a partition (YYYY-MM-DD), or an export's URI with dt=YYYY-MM-DD"
+        ) from None
     manifest = platform.store.need("contact_proof", partition)
     proof = platform.store.read_document(manifest, ContactProof)
     evidence, notes = _gather(platform, partition, manifest, proof), []

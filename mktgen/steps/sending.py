@@ -20,7 +20,7 @@ from mktgen.execution.ledger import Ledger
 from mktgen.execution.proof import contact_proof
 from mktgen.execution.rules import Policy, planned_send_at
 from mktgen.settings import Settings
-from mktgen.steps.deciding import today
+from mktgen.steps.deciding import campaign_types, today
 from mktgen.steps.runner import Outcome, Platform, Read, Run, StepResult
 from mktgen.steps.training import campaign_reads
 from mktgen.store import Manifest, Provenance, parse_uri, sha256
@@ -108,7 +108,7 @@ def contact_policy(run: Run, channel: Channel, decisions: pl.DataFrame) -> Polic
         purposes=channel.purposes,
         holds_messages=channel.holds_messages,
         held_out=frozenset(decisions.filter("holdout")["customer_id"]),
-        campaign_types=dict(campaigns.select("campaign_id", "campaign_type").sort("campaign_id").iter_rows()),
+        campaign_types=campaign_types(campaigns),
     )
 
 
