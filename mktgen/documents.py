@@ -7,7 +7,7 @@ import json
 from datetime import date
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, JsonValue, model_validator
 
 
 class Document(BaseModel):
@@ -272,6 +272,55 @@ class Approval(Document):
     responder: str
     strategy_run: str  # derivation id of the strategy that was answered
     note: str = ""
+
+
+class ProofInput(Document):
+    """An artefact that a dispatch went by. uri: <artefact>/dt=<partition>/run=<id>; digest: of its content."""
+
+    name: str
+    uri: str
+    digest: str
+
+
+class ProofContact(Document):
+    """One decision to contact, and how it ended. ledger, seen: key -> sha256 of objects that are never changed.
+
+    rule: what refused it, "" where it was not refused. send_at: when it is to reach the customer, "" where it is not.
+    seen: contact records of the customer, and other days' claims, that the verdict rests on.
+    """
+
+    send_id: str
+    decision_id: str
+    customer_id: str
+    campaign_id: str
+    status: str
+    rule: str
+    send_at: str
+    ledger: dict[str, str]
+    seen: dict[str, str]
+
+
+class ContactProof(Document):
+    """What one dispatch went by and what came of it, so that another program can check it (execution/prover.py).
+
+    counts: decisions = contacts + no_contact + held_out; contacts = sent + already_sent + unconfirmed + refused.
+    refused: by rule. records_sha256: of all keys and hashes in `seen`.
+    """
+
+    partition: date
+    channel: str
+    purposes: list[str]
+    holds_messages: bool
+    planned_send_at: str
+    time_zone: str
+    inputs: list[ProofInput]
+    settings: dict[str, JsonValue]  # section -> values
+    campaign_types: dict[str, str]
+    counts: dict[str, int]
+    refused: dict[str, int]
+    records: int
+    records_sha256: str
+    contacts: list[ProofContact]
 
 
 class RetrainingRequest(Document):

@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from typing import Final
 
 from mktgen.errors import PermanentError
-from mktgen.steps import acting, data, deciding, foreseeing, responding, tracked, training, validation
+from mktgen.steps import acting, data, deciding, foreseeing, responding, sending, tracked, training, validation
 from mktgen.steps.runner import Platform, Recompute, Step, StepResult, execute
 from mktgen.store import parallel
 
@@ -91,7 +91,7 @@ _TABLE: Final = (
     Step("allocate", "loop", "offers under a budget and contact caps; a decision with its propensity for everyone",
          deciding.allocate, deciding.allocate_reads,
          ("offer_scores", "decisions", "allocation"), ("steps.deciding", "steps.responding", "strategy", "response"),
-         ("strategy", "features")),
+         ("strategy", "contact", "features")),
     Step("explain", "loop", "past events behind each recommendation and churn warning, and a test of these reasons",
          foreseeing.explain, foreseeing.explain_reads,
          ("reasons", "reasons_check"), ("steps.foreseeing", "steps.worlds", "foresight", "models", "features"),
@@ -102,14 +102,15 @@ _TABLE: Final = (
     # -- evaluation ---------------------------------------------------------------------------------------------------
     Step("evaluate_strategy", "loop", "gates before anyone may be contacted; what can't be known is refused by name",
          deciding.evaluate_strategy, deciding.evaluate_reads,
-         ("strategy",), ("steps.deciding", "evaluation", "metrics", "sources"), ("strategy", "evaluation", "features")),
+         ("strategy",), ("steps.deciding", "evaluation", "metrics", "sources"),
+         ("strategy", "contact", "evaluation", "features")),
     Step("publish", "loop", "hand the evaluated strategy to execution",
          deciding.publish, deciding.publish_reads,
          ("published",), ("steps.deciding", "strategy.document")),
     # -- execution: after a person's approval ---------------------------------------------------------------------------
-    Step("dispatch", "execution", "the newest approved strategy to its customers, each message once",
-         acting.send, acting.dispatch_reads,
-         ("sends",), ("steps.acting", "execution"), ("strategy", "execution")),
+    Step("dispatch", "execution", "the newest approved strategy to its customers, by the rules, each message once; a proof",
+         sending.send, sending.dispatch_reads,
+         ("sends", "contact_proof"), ("steps.sending", "execution"), sending.DISPATCH_SECTIONS),
     # -- effect feedback ------------------------------------------------------------------------------------------------
     Step("collect_outcomes", "feedback", "what customers bought and redeemed",
          acting.collect_outcomes, acting.outcome_reads,
@@ -186,12 +187,12 @@ def onboard(
 
 def newest_published(platform: Platform | None = None) -> date | None:
     """The newest partition with a published strategy; None: nothing was published yet."""
-    return acting.newest_published(platform or Platform.from_environment())
+    return sending.newest_published(platform or Platform.from_environment())
 
 
 def may_dispatch(partition: date, platform: Platform | None = None) -> tuple[bool, str]:
     """Whether a day's strategy may be put before an approver, and the reason."""
-    refused = acting.refusal(platform or Platform.from_environment(), partition)
+    refused = sending.refusal(platform or Platform.from_environment(), partition)
     return refused is None, refused or f"{partition} is the newest published day and live: an approver may be asked"
 
 
@@ -208,7 +209,7 @@ def record_approval(
 
     `shown`: run of the `published` artefact that the person saw; NotAllowed where another was published meanwhile.
     """
-    return acting.keep_answer(platform or Platform.from_environment(), partition, approved, responder, note, shown)
+    return sending.keep_answer(platform or Platform.from_environment(), partition, approved, responder, note, shown)
 
 
 def requested_training(partition: date, platform: Platform | None = None) -> bool:

@@ -171,6 +171,52 @@ class StrategySettings(Section):
     quiet_from_hour: int = Field(21, ge=0, le=23)
     quiet_to_hour: int = Field(8, ge=0, le=23)
 
+    def is_quiet(self, hour: int) -> bool:
+        """Whether nobody is to be contacted in this hour of the day; equal bounds: no hour is quiet."""
+        start, end = self.quiet_from_hour, self.quiet_to_hour
+        return start <= hour < end if start <= end else hour >= start or hour < end
+
+
+class ContactCap(Section):
+    """At most `contacts` to a customer in any `days` days; of one campaign where `campaign` is named, else of all."""
+
+    days: int = Field(ge=1)
+    contacts: int = Field(ge=1)
+    campaign: str = ""
+
+
+class Exclusion(Section):
+    """Campaigns that exclude one another: a customer contacted for one is not contacted for another within `days`."""
+
+    campaigns: tuple[str, ...] = Field(
+        min_length=2, description="campaign ids, or `type:<campaign_type>`; in order of priority, the first is highest"
+    )
+    days: int = Field(ge=1)
+    wins: Literal["first", "priority"] = Field(
+        "first", description="first: whichever was sent first; priority: one of higher priority may still follow"
+    )
+
+
+class ContactSettings(Section):
+    """Who may be contacted, beyond `strategy.contact_cap` and the quiet hours there; enforced again at dispatch."""
+
+    further_caps: tuple[ContactCap, ...] = ()
+    exclusions: tuple[Exclusion, ...] = ()
+    outside_hours: Literal["defer", "refuse"] = Field(
+        "defer",
+        description="a contact planned in the customer's quiet hours: put off to the next hour allowed, or not made",
+    )
+    consent_default: Literal["refuse", "existing_customers"] = Field(
+        "refuse",
+        description="where consent was neither given nor withdrawn; existing_customers is an ASSUMPTION: the shop has a legal "
+        "basis for contacting its existing customers without it",
+    )
+
+
+def contact_caps(strategy: StrategySettings, contact: ContactSettings) -> tuple[ContactCap, ...]:
+    """All caps in force: the strategy's own, then the further ones."""
+    return ContactCap(days=strategy.contact_cap_days, contacts=strategy.contact_cap), *contact.further_caps
+
 
 class ResponseSettings(Section):
     """The incremental effect of offers on customers, learned from randomised trials."""
@@ -299,6 +345,7 @@ class Settings(Section):
     models: ModelSettings = ModelSettings()
     strategy: StrategySettings = StrategySettings()
     response: ResponseSettings = ResponseSettings()
+    contact: ContactSettings = ContactSettings()
     foresight: ForesightSettings = ForesightSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     execution: ExecutionSettings = ExecutionSettings()

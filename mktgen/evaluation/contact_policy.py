@@ -13,7 +13,7 @@ import polars as pl
 
 from mktgen.documents import Gate
 from mktgen.evaluation.power import sample_ratio_p_value
-from mktgen.settings import EvaluationSettings, StrategySettings
+from mktgen.settings import ContactSettings, EvaluationSettings, StrategySettings
 
 NO_CONTACT: Final = "no_contact"
 TOLERANCE: Final = 1e-9
@@ -75,13 +75,20 @@ def budget(decisions: pl.DataFrame, offer_scores: pl.DataFrame, settings: Strate
     )
 
 
-def consent() -> Gate:
-    return Gate(name="consent", passed=None, detail="the source has no consent field; execution must hold one")
+def consent(contact: ContactSettings) -> Gate:
+    """Not decided here: consent is read when a message is sent, because it may change until then."""
+    unknown = {
+        "refuse": "whose consent is not known is refused",
+        "existing_customers": "ASSUMPTION (contact.consent_default): where nothing is known the shop has a legal basis for "
+        "contacting its existing customers; withdrawn consent and suppression refuse all the same",
+    }
+    return Gate(name="consent", passed=None, detail=f"looked up at dispatch; {unknown[contact.consent_default]}")
 
 
 def quiet_hours(settings: StrategySettings) -> Gate:
+    """In the shop's time zone; dispatch looks at the customer's own."""
     hour, start, end = settings.send_hour_local, settings.quiet_from_hour, settings.quiet_to_hour
-    quiet = start <= hour < end if start <= end else hour >= start or hour < end
+    quiet = settings.is_quiet(hour)
     return gate("quiet_hours", int(quiet), f"sent at {hour}:00 local time; quiet from {start}:00 to {end}:00")
 
 

@@ -43,7 +43,7 @@ def decide(platform: Platform, run: str, offer: str) -> tuple[Manifest, Manifest
 @pytest.fixture
 def platform(platform_of: PlatformOf) -> Platform:
     """A day that was decided, evaluated, published and approved."""
-    platform = platform_of(execution={"live_from": DAY})
+    platform = platform_of(execution={"live_from": DAY}, contact={"consent_default": "existing_customers"})
     chosen, texts = decide(platform, "r1", "18:c1")
     strategy = document(platform, "strategy", STRATEGY, "r1")
     published = PublishedStrategy(
