@@ -112,16 +112,21 @@ def findings(campaign: Campaign, settings: EffectSettings, seed: int) -> Finding
 
 
 def _randomised(campaign: Campaign, rows: pl.DataFrame, found: Findings) -> Findings:
-    """Interacted regression where the arms have customers enough for it (two per covariate and one more), else plain."""
-    names = campaign.covariates if min(found.customers.values()) >= 4 * (len(campaign.covariates) + 1) else ()
-    main = lift(rows, campaign.outcome, names, arm=campaign.arm)
+    """Interacted regression where the arms have customers enough for its covariates, else the plain difference."""
+    arm, known = campaign.arm, campaign.covariates
+    main = lift(rows, campaign.outcome, _affordable(known, rows, arm), arm=arm)
     estimates, figures = found.estimates | {ADJUSTED: main.adjusted}, {"variance_ratio": main.variance_ratio}
     figures["minimal_detectable_effect"] = main.minimal_detectable
     others = [(PLACEBO, campaign.placebo, campaign.outcome), (NEGATIVE, rows, campaign.negative_control)]
     for name, frame, outcome in others:
-        if frame is not None and outcome is not None and _both_arms(frame, campaign.arm, 2):
-            estimates[name] = lift(frame, outcome, names, arm=campaign.arm).adjusted
+        if frame is not None and outcome is not None and _smaller_arm(frame, arm) >= 2:
+            estimates[name] = lift(frame, outcome, _affordable(known, frame, arm), arm=arm).adjusted
     return Findings(found.customers, estimates, figures | _ratio(campaign, rows), main.relative)
+
+
+def _affordable(covariates: tuple[str, ...], rows: pl.DataFrame, arm: str) -> tuple[str, ...]:
+    """The covariates where the smaller arm has four customers for each of its coefficients, else none."""
+    return covariates if _smaller_arm(rows, arm) >= 4 * (len(covariates) + 1) else ()
 
 
 def _ratio(campaign: Campaign, rows: pl.DataFrame) -> dict[str, float]:
@@ -151,7 +156,7 @@ def _observed(
         control = Sample.of(rows, campaign.negative_control, campaign.covariates)
         refitted = nuisance(control, settings.folds, settings.outcome_model, seed)
         estimates |= _pair(control, refitted, settings, NEGATIVE)
-    if campaign.placebo is not None and _both_arms(campaign.placebo, campaign.arm, 2 * settings.folds):
+    if campaign.placebo is not None and _smaller_arm(campaign.placebo, campaign.arm) >= 2 * settings.folds:
         earlier = Sample.of(arm_rows(campaign.placebo, campaign.arm), campaign.outcome, campaign.covariates)
         refitted = nuisance(earlier, settings.folds, settings.outcome_model, seed)
         estimates |= _pair(earlier, refitted, settings, PLACEBO)
@@ -188,25 +193,23 @@ def _change(campaign: Campaign, rows: pl.DataFrame, placebo: pl.DataFrame) -> di
     joined = rows.join(before, on=["customer_id", "wave"]).with_columns(
         (pl.col(campaign.outcome).cast(pl.Float64) - pl.col("_before")).alias("_change")
     )
-    if not _both_arms(joined, campaign.arm, 2):
+    if _smaller_arm(joined, campaign.arm) < 2:
         return {}
     return {"difference_in_differences": difference_of_means(Sample.of(joined, "_change")).effects[campaign.arm]}
 
 
-def _both_arms(rows: pl.DataFrame, arm: str, least: int) -> bool:
-    counts = [rows.filter(pl.col("arm") == name)["customer_id"].n_unique() for name in (arm, CONTROL)]
-    return min(counts) >= least
+def _smaller_arm(rows: pl.DataFrame, arm: str) -> int:
+    """Customers of the arm or of the control, whichever are fewer."""
+    return min(rows.filter(pl.col("arm") == name)["customer_id"].n_unique() for name in (arm, CONTROL))
 
 
 # -- the verdict ------------------------------------------------------------------------------------------------------
 def _gates(campaign: Campaign, found: Findings, settings: EffectSettings) -> list[Gate]:
     gates = [_size(found, settings)]
+    if gates[0].passed is False:
+        return gates
     if ADJUSTED not in found.estimates:
-        return (
-            gates
-            if gates[0].passed is False
-            else [*gates, _missing("adjusted", "nobody of one arm lies in the overlap")]
-        )
+        return [*gates, _missing(ADJUSTED, "of one arm hardly a customer lies in the overlap")]
     alpha = settings.randomisation_alpha if campaign.randomised else settings.placebo_alpha
     checks = [_zero(found, PLACEBO, alpha, "no window before the campaign is given"), _precise_placebo(found)]
     if campaign.randomised:
