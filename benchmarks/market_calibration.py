@@ -55,8 +55,7 @@ def examples() -> pl.DataFrame:
     market = open_source(SourceSettings(), "the benchmark")
     mailed, redeemed = campaigns()
     mailed = mailed.filter(pl.col("start") >= FIRST_START)
-    first = mailed["start"].min() - timedelta(days=KNOWN_DAYS)  # type: ignore[operator]
-    organic = market.organic(max(market.first_day, first), market.last_day)
+    organic = market.organic(FIRST_START - timedelta(days=KNOWN_DAYS), market.last_day)
     parts = []
     for start in mailed["start"].unique().sort():
         listed = mailed.filter(pl.col("start") == start)

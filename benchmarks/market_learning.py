@@ -23,6 +23,7 @@ from typing import Any, Final
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from mktgen.market_sim.chance import Floats
 from mktgen.market_sim.oracle import attainable_values, expected, expected_costs, oracle_values, reserved_costs
@@ -56,7 +57,7 @@ def ridge(design: Floats, target: Floats, weight: Floats, penalty: float) -> Flo
     return np.asarray(np.linalg.solve(weighted @ design + shrink, weighted @ target), dtype=np.float64)
 
 
-def learned(design: Floats, actions: Floats, reward: Floats, count: int) -> Floats:
+def learned(design: Floats, actions: NDArray[np.int64], reward: Floats, count: int) -> Floats:
     """Coefficients [features, actions] of what an action adds to leaving the customer alone."""
     even = np.ones(len(reward))
     rough = reward - design @ ridge(design, reward, even, SHRINK_ALL)
@@ -67,7 +68,7 @@ def learned(design: Floats, actions: Floats, reward: Floats, count: int) -> Floa
     return np.column_stack([own - by[0] for own in by])
 
 
-def within(score: Floats, cost: Floats, budget: float) -> Floats:
+def within(score: Floats, cost: Floats, budget: float) -> NDArray[np.int64]:
     """The best action by score of each customer, in order of score per cost, until the budget is spent."""
     best = score.argmax(axis=1)
     worth = score.max(axis=1)

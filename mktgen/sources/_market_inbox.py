@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from typing import Final
@@ -23,15 +23,24 @@ class Inbox:
         self._objects = objects
         self._read: dict[str, inbox.Delivery] = {}
 
-    def names(self, arrives: Iterable[date]) -> list[str]:
-        """Names of the messages that arrive on these days: two equal listings hold the same messages."""
-        if self._objects is None:
-            return []
-        return [name for day in arrives for name in self._objects.keys(inbox.folder(day - timedelta(days=1)))]
+    def listing(self, waves: Iterable[date]) -> dict[date, list[str]]:
+        """Names of the messages that arrive on each of these days: two equal listings hold the same messages.
 
-    def deliveries(self, arrives: Iterable[date]) -> pl.DataFrame:
-        """DELIVERIES of these days, sorted by day and send. Raises PermanentError: an object that is no message."""
-        names = self.names(arrives)
+        Listed by month, so that 56 days are three requests and not 56.
+        """
+        found: dict[date, list[str]] = {wave: [] for wave in waves}
+        if self._objects is None:
+            return found
+        folders = {inbox.folder(wave - timedelta(days=1)): wave for wave in found}
+        for month in sorted({folder[: -len("-dd/")] for folder in folders}):
+            for name in self._objects.keys(month):
+                wave = folders.get(name[: name.rindex("/") + 1])
+                if wave is not None:
+                    found[wave].append(name)
+        return found
+
+    def deliveries(self, names: Sequence[str]) -> pl.DataFrame:
+        """DELIVERIES of these names, sorted by day and send. Raises PermanentError: an object that is no message."""
         missing = [name for name in names if name not in self._read]
         with ThreadPoolExecutor(_READERS) as readers:
             for name, body in zip(missing, readers.map(self._body, missing), strict=True):

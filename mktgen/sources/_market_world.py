@@ -19,6 +19,8 @@ from mktgen.sources._market_rows import order_lines
 from mktgen.sources.base import pseudonym
 from mktgen.sources.complete_journey import CompleteJourney
 
+Listing = dict[date, list[str]]  # names of messages by the day they arrive
+
 
 class World:
     """The market behind the rows: `base` has the organic days, `inbox` what was delivered."""
@@ -50,14 +52,24 @@ class World:
         wanted = {name: columns[name] for name in ("item_id", "category", "merchandise")}
         return raw.select(expr.alias(name) for name, expr in wanted.items()).unique("item_id", keep="first")
 
-    def waves_before(self, day: date, days: int) -> list[date]:
-        """The last `days` waves up to a day, the day's own among them."""
-        waves = [day - timedelta(days=back) for back in range(days - 1, -1, -1)]
-        return [wave for wave in waves if wave > self._base.first_day]
+    def listing(self, day: date) -> Listing:
+        """Names of all messages that a day depends on: those that change it, and those that tired their customers."""
+        return self._inbox.listing(self._waves_until(day, self._scenario.horizon_days + self._scenario.memory_days))
+
+    def arrived(self, day: date) -> pl.DataFrame:
+        """DELIVERIES of a day."""
+        return self._inbox.deliveries(self._inbox.listing([day])[day])
 
     def effects(self, day: date) -> Effects:
         """What deliveries up to a day change on it and around it."""
-        return combined([self._wave(wave) for wave in self.waves_before(day, self._scenario.horizon_days)])
+        listing = self.listing(day)
+        waves = self._waves_until(day, self._scenario.horizon_days)
+        return combined([self._wave(wave, listing) for wave in waves if listing[wave]])
+
+    def _waves_until(self, day: date, days: int) -> list[date]:
+        """The last `days` days up to one, itself among them, on which a message can have arrived."""
+        waves = [day - timedelta(days=back) for back in range(days - 1, -1, -1)]
+        return [wave for wave in waves if wave > self._base.first_day]
 
     def organic(self, first: date, last: date) -> Organic:
         """All customers' days of a range without contacts, one copy at a time to keep memory small."""
@@ -68,31 +80,29 @@ class World:
         ]
         return Organic(pl.concat(days).sort("customer_id", "business_date"), *self._history(self.people))
 
-    def _wave(self, wave: date) -> Effects:
+    def _wave(self, wave: date, listing: Listing) -> Effects:
         """Effects of what arrived on one day, computed once for each state of the inbox."""
-        if not self._inbox.names([wave]):
-            return combined([])
-        state = "\n".join([str(wave), *self._inbox.names(self._remembered(wave)), *self._inbox.names([wave])])
+        remembered = self._waves_until(wave - timedelta(days=1), self._scenario.memory_days)
+        before = [name for earlier in remembered for name in listing[earlier]]
+        state = "\n".join([str(wave), *before, *listing[wave]])
         if state not in self._waves:
-            self._waves[state] = self._computed(wave)
+            self._waves[state] = self._computed(wave, listing[wave], before)
         return self._waves[state]
 
-    def _remembered(self, wave: date) -> list[date]:
-        return self.waves_before(wave - timedelta(days=1), self._scenario.memory_days)
-
-    def _computed(self, wave: date) -> Effects:
+    def _computed(self, wave: date, names: list[str], before: list[str]) -> Effects:
         scenario, seed = self._scenario, self._settings.seed
         offers = {scenario.offer_id(name): name for name in scenario.offers}
         action = pl.col("offer_id").replace_strict(offers, default=None, return_dtype=pl.String)
         # One message per customer and day is the ledger's rule; should there be two, the first send counts.
-        arrived = self._known([wave]).with_columns(action.alias("action")).drop_nulls("action")
+        arrived = self._known(names).with_columns(action.alias("action")).drop_nulls("action")
         arrived = arrived.unique("market_id", keep="first", maintain_order=True)
         end = wave + timedelta(days=scenario.window_days + scenario.later_days)
         households = arrived["household"].unique().sort().to_list()
         lines = self._replicated(self._base_lines(households, wave - timedelta(days=KNOWN_DAYS), end), arrived)
         organic = Organic(visits(lines, scenario), *self._history(arrived))
-        contacts = self._known(self._remembered(wave)).select(customer_id="market_id", contacted_on="arrives")
-        known = panel(organic, wave, scenario, contacts)
+        known = panel(
+            organic, wave, scenario, self._known(before).select(customer_id="market_id", contacted_on="arrives")
+        )
         if known.is_empty():
             return combined([])
         actions = known.join(arrived, left_on="customer_id", right_on="market_id", how="left", maintain_order="left")
@@ -100,9 +110,9 @@ class World:
         closed = [wave + timedelta(days=n) for n in range(scenario.window_days)]
         return effects(responses, lines, scenario, seed, [day for day in closed if self._base.is_closed(day)])
 
-    def _known(self, waves: list[date]) -> pl.DataFrame:
-        """Deliveries of some waves to customers whom the market has, with household, copy and market_id."""
-        return self._inbox.deliveries(waves).join(self.people, on="customer_id", maintain_order="left")
+    def _known(self, names: list[str]) -> pl.DataFrame:
+        """Deliveries to customers whom the market has, with household, copy and market_id."""
+        return self._inbox.deliveries(names).join(self.people, on="customer_id", maintain_order="left")
 
     def _base_lines(self, households: list[str], first: date, last: date) -> pl.DataFrame:
         """Organic order lines of real households, as far as there are days."""

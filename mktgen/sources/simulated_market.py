@@ -54,8 +54,7 @@ class SimulatedMarket:
         self._base = CompleteJourney(settings, pseudonym_key)
         self._settings = settings.market
         self.scenario = load(settings.market.scenario)
-        self._inbox = Inbox(objects)
-        self._world = World(self._base, self.scenario, settings.market, pseudonym_key, self._inbox)
+        self._world = World(self._base, self.scenario, settings.market, pseudonym_key, Inbox(objects))
         self.version = self._base.version
         self.notice = (
             f"SIMULATED market, scenario '{self.scenario.name}': how customers respond, margins and costs are "
@@ -65,8 +64,7 @@ class SimulatedMarket:
     # -- days -------------------------------------------------------------------------------------------------------------
     def fingerprint(self, day: date) -> str:
         """Changes with the scenario, and with every delivery that can change the day."""
-        days = self.scenario.horizon_days + self.scenario.memory_days
-        names = "\n".join(self._inbox.names(self._world.waves_before(day, days)))
+        names = "\n".join(name for names in self._world.listing(day).values() for name in names)
         market = [self.scenario.digest[:12], str(self._settings.copies), str(self._settings.seed)]
         inbox = hashlib.sha256(names.encode()).hexdigest()[:16]
         return "|".join([self.name, *market, inbox, self._base.fingerprint(day)])
@@ -115,7 +113,7 @@ class SimulatedMarket:
             own = rows.campaign_tables(self.scenario, self._world.catalogue, self.first_day, self.last_day)
             described = [result["campaign_descriptions"].drop("row"), own["campaign_descriptions"]]
             result |= own | {"campaign_descriptions": pl.concat(described, how="diagonal")}
-        arrived = self._inbox.deliveries(self._world.waves_before(day, 1))
+        arrived = self._world.arrived(day)
         if arrived.height:
             result["deliveries"] = rows.deliveries(arrived)
         result |= self._changed(day, result)

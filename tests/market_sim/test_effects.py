@@ -66,8 +66,8 @@ def test_coupons_are_used_on_what_they_are_for(small: pl.DataFrame, lines: pl.Da
 
 def test_order_of_rows_does_not_matter(small: pl.DataFrame, lines: pl.DataFrame, strong: Scenario) -> None:
     responses = respond(small, drawn(small, strong, 1), strong, 3)
-    dealt = [frame.sample(fraction=1.0, shuffle=True, seed=2) for frame in (responses, lines)]
-    first, again = effects(responses, lines, strong, 3), effects(*dealt, strong, 3)
+    answers, days = (frame.sample(fraction=1.0, shuffle=True, seed=2) for frame in (responses, lines))
+    first, again = effects(responses, lines, strong, 3), effects(answers, days, strong, 3)
     for name, frame in vars(first).items():
         assert frame.equals(getattr(again, name)), name
 

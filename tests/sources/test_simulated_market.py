@@ -141,7 +141,7 @@ def test_the_days_change_by_what_the_response_says(
     actions = known["customer_id"].replace_strict(sent, default="no_contact", return_dtype=pl.String)
     truth = respond(known, actions, source.scenario, MarketSettings().seed)
     gained = sum(total(with_contacts[day], "sales_value") - total(days[day], "sales_value") for day in with_contacts)
-    assert gained == truth["incremental_minor"].sum() - truth["skipped_minor"].sum()
+    assert gained == (truth["incremental_minor"] - truth["skipped_minor"]).sum()
     redeemed = sum(
         with_contacts[day]["coupon_redemptions"].height - days[day]["coupon_redemptions"].height
         for day in with_contacts
