@@ -73,7 +73,7 @@ def decide(
     table = Table.of(ours, value_draws)
     reserve = int(table.problem.cost.max(initial=0))
     chances = mixture(table.problem, max(budget - reserve, 0), settings.propensity_floor if budget > reserve else 0.0)
-    drawn = draw_actions(chances.p, table.problem.cost, table.customers, _stream(seed, partition))
+    drawn = draw_actions(chances.p, table.problem.cost, table.keys, _stream(seed, partition))
     decisions = decision_rows(
         customers.join(among, on="customer_id"), table.drawn_rows(chances.p, drawn), usual, as_usual, settings, partition,
         versions, recommendations,
@@ -147,6 +147,12 @@ class Table:
         allowed[row, column] = True
         allowed[:, 0] = True
         return cls(Problem(value, cost, allowed), customers, place)
+
+    @property
+    def keys(self) -> NDArray[np.uint64]:
+        """A number of each customer: 64 bits of its id's hash."""
+        digests = (hashlib.blake2b(customer.encode(), digest_size=8).digest() for customer in self.customers)
+        return np.array([int.from_bytes(digest, "big") for digest in digests], dtype=np.uint64)
 
     def worst_case(self, chances: Mixture) -> int:
         """The most that any draw costs: what is expected, and the dearest action of one customer who still has a choice."""
