@@ -1,96 +1,167 @@
-"""One action per customer from chances, so that each keeps its chance exactly and what is spent is what was expected.
+"""One action for each customer, drawn from its distribution, with the total cost held at its expectation.
 
-What: dependent rounding. Two customers whose actions are still open trade: one moves chance to its dearer action, the other
-to its cheaper one, by as much as keeps the sum of expected costs; which of them gives is drawn so that neither chance
-changes in the mean. Each trade closes at least one action of one customer. The last customer left is drawn alone.
-Formula: with dc a customer's difference of costs of its two actions, chance d / dc moves: up by u = min(p_i(b) dc_i,
-p_j(a) dc_j) or down by v = min(p_i(a) dc_i, p_j(b) dc_j), with probabilities v / (u + v) and u / (u + v), so E[change] = 0.
-So P(a) = p(a) for every customer, and |cost - expected cost| is at most one customer's largest difference of costs.
-Assumption: none on p or cost. When it fails: two customers' draws are not independent (they balance each other).
-Reference: Srinivasan (2001), Distributions on level-sets with applications to approximation algorithms; Gandhi, Khuller,
-Parthasarathy & Srinivasan (2006), Dependent rounding and its applications.
+What: dependent rounding. Independent draws have the right marginals, but a total cost that strays by sqrt(N) customers;
+these keep the marginals exactly and let the total stray by one customer.
+Formula: a step moves probability along a direction d with sum(d) = 0 and sum(cost * d) = 0, forwards by t+ (as far as no
+probability becomes negative) with chance t- / (t+ + t-), else backwards by t-. Its mean is 0, so P(action) = p for every
+pair (a bounded martingale), and the expected cost of all customers never changes. First each customer alone, over three
+of its actions at a time, until at most two are left; then pairs of customers, over their two actions each, d being
+(+1/D_i, -1/D_i, -1/D_j, +1/D_j) with D the difference of their costs; a customer whose two actions cost the same is drawn
+alone. At most one customer is left at the end, drawn alone: |cost - expected cost| <= its D.
+Termination: every step makes at least one probability 0, none rises from 0 again (a direction holds only actions still
+open), and each customer keeps at least one; so there are at most N (A - 1) steps. A round over pairs settles at least one of
+each pair: ceil(m / 2) of m customers are left, about log2 N rounds.
+Assumption: costs are certain once the action is. When it fails: draws of different customers are dependent (one's dear
+action makes another's less likely), so joint propensities are not products; means of off-policy estimates don't need
+them, variances by the independent formula err on the large side for quantities that grow with cost.
+References: Srinivasan (2001), Distributions on level-sets; Gandhi, Khuller, Parthasarathy & Srinivasan (2006), Dependent
+rounding and its applications to approximation algorithms.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-_CLOSED: Final = 1e-12  # a chance so small, or so near 1, is no longer open
+from mktgen.errors import PermanentError
+from mktgen.strategy.allocation.keys import fraction, scrambled
+
+Floats = NDArray[np.floating[Any]]
+Vector = NDArray[np.float64]
+Ints = NDArray[np.integer[Any]]
+Keys = NDArray[np.uint64]
+
+_BLOCK: Final = 65_536  # customers
+_SUM_TOLERANCE: Final = 1e-4  # of a row of probabilities, which is then scaled to 1
 
 
-def draw_actions(p: Floats, cost: Ints, customers: pl.Series, seed: int) -> Ints:
-    """[N] the action of each customer.
+def draw_actions(probabilities: Floats, cost: Ints, key: Keys, seed: int) -> NDArray[np.int64]:
+    """The drawn action (column) of each customer [N].
 
-    p: [N, K] chances, rows summing to 1; cost: [N, K] minor units; customers: [N] distinct ids. The same for the same ids,
-    chances and seed, whatever the order of rows.
+    probabilities [N, A]: rows sum to 1. cost: whole minor units, [A] or [N, A]. key [N]: unique number of each customer; the
+    draw depends on seed, keys, probabilities and costs, never on the order of rows. The total cost differs from its
+    expectation by at most the largest difference of two costs of one customer, and rounding of floats.
+    Raises PermanentError for shapes that don't fit, keys that are shared, and rows that are no distributions.
     """
-    keys = np.array([_key(customer) for customer in customers.to_list()], dtype=np.uint64)
-    order = np.argsort(keys, kind="stable")
-    settled = _settled(p[order].copy(), cost[order].astype(np.float64), np.random.default_rng(seed))
-    result = np.empty(p.shape[0], dtype=np.int64)
-    result[order] = settled.argmax(axis=1) if p.shape[0] else 0
-    return result
+    _check(probabilities, cost, key)
+    customers = len(probabilities)
+    low, high = np.zeros(customers, np.int64), np.zeros(customers, np.int64)
+    share, difference = np.zeros(customers), np.zeros(customers)
+    for start in range(0, customers, _BLOCK):
+        part = slice(start, min(start + _BLOCK, customers))
+        own = cost if cost.ndim == 1 else cost[part]
+        low[part], high[part], share[part], difference[part] = _two_actions(probabilities[part], own, key[part], seed)
+    share = _pair_off(share, difference, key, seed)
+    takes_high = fraction(key, _salt(seed, "last", 0)) < share
+    return np.where(takes_high, high, low)
 
 
-def _settled(p: Floats, cost: Floats, rng: np.random.Generator) -> Floats:
-    _close(p)
-    open_rows = np.flatnonzero((p > 0).sum(axis=1) > 1)
-    while open_rows.size:
-        rows = open_rows[rng.permutation(open_rows.size)]
-        dear, cheap, difference = _two_actions(p, cost, rows)
-        alone = difference == 0.0
-        if rows.size == 1:
-            alone[:] = True
-        _draw_alone(p, rows[alone], dear[alone], cheap[alone], rng)
-        left = np.flatnonzero(~alone)
-        left = left[: left.size - left.size % 2]
-        _trade(p, rows, dear, cheap, difference, left[::2], left[1::2], rng)
-        _close(p, rows)
-        open_rows = np.sort(rows[(p[rows] > 0).sum(axis=1) > 1])
-    return p
+def _check(probabilities: Floats, cost: Ints, key: Keys) -> None:
+    shape = probabilities.shape
+    if len(shape) != 2 or shape[1] == 0 or cost.shape not in (shape, shape[1:]) or key.shape != shape[:1]:
+        raise PermanentError(
+            f"rounding: probabilities {shape}, costs {cost.shape}, keys {key.shape}; [N, A], [A] or [N, A], and [N] are needed"
+        )
+    if probabilities.dtype.kind != "f" or cost.dtype.kind not in "iu" or key.dtype != np.uint64:
+        kinds = f"{probabilities.dtype}, {cost.dtype}, {key.dtype}"
+        raise PermanentError(
+            f"rounding: probabilities, costs, keys are {kinds}; floats, whole numbers, uint64 are needed"
+        )
+    sums = probabilities.sum(axis=1, dtype=np.float64)
+    wrong = ~((probabilities >= 0).all(axis=1) & (np.abs(sums - 1) <= _SUM_TOLERANCE))
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise PermanentError(f"rounding: row {row} is no distribution: {probabilities[row].tolist()}")
+    ordered = np.sort(key)
+    if (ordered[1:] == ordered[:-1]).any():
+        shared = ordered[1:][ordered[1:] == ordered[:-1]][0]
+        raise PermanentError(f"rounding: two customers share the key {shared}; keys must be unique")
 
 
-def _two_actions(p: Floats, cost: Floats, rows: Ints) -> tuple[Ints, Ints, Floats]:
-    """The two likeliest open actions of each row, the dearer first, and the difference of their costs."""
-    likeliest = np.argsort(-p[rows], axis=1, kind="stable")[:, :2]
-    first, second = likeliest[:, 0], likeliest[:, 1]
-    swap = cost[rows, first] < cost[rows, second]
-    dear, cheap = np.where(swap, second, first), np.where(swap, first, second)
-    return dear, cheap, cost[rows, dear] - cost[rows, cheap]
+def _two_actions(
+    probabilities: Floats, cost: Ints, key: Keys, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Vector, Vector]:
+    """Steps within each customer: a cheaper and a dearer action, the probability of the dearer, and what it costs more."""
+    customers, actions = probabilities.shape
+    rank = np.broadcast_to(np.argsort(cost, axis=-1, kind="stable"), (customers, actions))
+    mass = np.take_along_axis(probabilities, rank, axis=1).astype(np.float64)
+    price = np.take_along_axis(np.broadcast_to(cost, (customers, actions)), rank, axis=1).astype(np.float64)
+    # Of each customer's two actions so far: position among its actions by cost, and probability.
+    low, high = np.zeros(customers, np.int64), np.zeros(customers, np.int64)
+    below, above = mass[:, 0].copy(), np.zeros(customers)
+    rows = np.arange(customers)
+    for third in range(1, actions):
+        chance = fraction(key, _salt(seed, "own", third))
+        parts = _three_to_two(
+            below, above, mass[:, third], price[rows, low], price[rows, high], price[:, third], chance
+        )
+        below, above, kept_low, kept_high = parts
+        low, high = np.choose(kept_low, [low, high, third]), np.choose(kept_high, [low, high, third])
+    share = above / (below + above)
+    return rank[rows, low], rank[rows, high], share, price[rows, high] - price[rows, low]
 
 
-def _draw_alone(p: Floats, rows: Ints, dear: Ints, cheap: Ints, rng: np.random.Generator) -> None:
-    both = p[rows, dear] + p[rows, cheap]
-    takes = rng.random(rows.size) * both < p[rows, dear]
-    p[rows, dear], p[rows, cheap] = np.where(takes, both, 0.0), np.where(takes, 0.0, both)
+def _three_to_two(
+    first: Vector, second: Vector, third: Vector, cost_1: Vector, cost_2: Vector, cost_3: Vector, chance: Vector
+) -> tuple[Vector, Vector, NDArray[np.int64], NDArray[np.int64]]:
+    """One step over three actions with cost_1 <= cost_2 <= cost_3; the two probabilities left, and whose they are (0, 1, 2).
+
+    Forwards raises the first and third and lowers the second; where all three cost the same, it moves the second to the
+    first.
+    """
+    same = cost_3 == cost_1
+    up_1 = np.where(same, 1.0, cost_3 - cost_2)
+    down_2 = np.where(same, 1.0, cost_3 - cost_1)
+    up_3 = cost_2 - cost_1
+    forwards = second / down_2
+    until_1 = np.divide(first, up_1, out=np.full(len(first), np.inf), where=up_1 > 0)
+    until_3 = np.divide(third, up_3, out=np.full(len(first), np.inf), where=up_3 > 0)
+    backwards = np.minimum(until_1, until_3)
+    # Without anything to lower there is nothing to move: forwards by 0 drops the second.
+    ahead = (forwards == 0) | (chance * (forwards + backwards) < backwards)
+    step = np.where(ahead, forwards, -backwards)
+    first, second, third = first + step * up_1, second - step * down_2, third + step * up_3
+    drops_1 = ~ahead & (until_1 <= until_3)
+    kept_low = np.where(drops_1, 1, 0)
+    kept_high = np.where(ahead | drops_1, 2, 1)
+    low = np.maximum(np.where(drops_1, second, first), 0.0)
+    high = np.maximum(np.where(kept_high == 2, third, second), 0.0)
+    return low, high, kept_low, kept_high
 
 
-def _trade(
-    p: Floats, rows: Ints, dear: Ints, cheap: Ints, difference: Floats, one: Ints, other: Ints, rng: np.random.Generator
-) -> None:
-    """`one`, `other`: places in `rows` of the customers that trade."""
-    i, j = rows[one], rows[other]
-    up = np.minimum(p[i, cheap[one]] * difference[one], p[j, dear[other]] * difference[other])
-    down = np.minimum(p[i, dear[one]] * difference[one], p[j, cheap[other]] * difference[other])
-    moved = np.where(rng.random(one.size) * (up + down) < down, up, -down)
-    p[i, dear[one]] += moved / difference[one]
-    p[i, cheap[one]] -= moved / difference[one]
-    p[j, dear[other]] -= moved / difference[other]
-    p[j, cheap[other]] += moved / difference[other]
+def _pair_off(share: Vector, difference: Vector, key: Keys, seed: int) -> Vector:
+    """Steps between pairs of customers, until at most one whose actions differ in cost is undecided."""
+    share = share.copy()
+    undecided = np.flatnonzero((share > 0) & (share < 1) & (difference > 0))
+    undecided = undecided[np.argsort(scrambled(key[undecided], _salt(seed, "pairs", 0)))]
+    for turn in range(len(undecided).bit_length() + 1):
+        pairs = len(undecided) // 2
+        if pairs == 0:
+            break
+        one, other = undecided[: 2 * pairs : 2], undecided[1 : 2 * pairs : 2]
+        chance = fraction(key[one], _salt(seed, "turn", turn))
+        share[one], share[other] = _exchange(share[one], share[other], difference[one], difference[other], chance)
+        undecided = undecided[(share[undecided] > 0) & (share[undecided] < 1)]
+    return share
 
 
-def _close(p: Floats, rows: Ints | slice = slice(None)) -> None:
-    """Chances that are all but 0 are 0, and rows sum to 1 again."""
-    part = np.where(p[rows] < _CLOSED, 0.0, p[rows])
-    p[rows] = part / part.sum(axis=1, keepdims=True)
+def _exchange(one: Vector, other: Vector, cost_1: Vector, cost_2: Vector, chance: Vector) -> tuple[Vector, Vector]:
+    """Cost moved from the other's dearer action to the one's (forwards) or back, until one of both is decided."""
+    gain_1, gain_2 = (1 - one) * cost_1, other * cost_2
+    loss_1, loss_2 = one * cost_1, (1 - other) * cost_2
+    forwards, backwards = np.minimum(gain_1, gain_2), np.minimum(loss_1, loss_2)
+    ahead = chance * (forwards + backwards) < backwards
+    step = np.where(ahead, forwards, -backwards)
+    first = np.clip(one + step / cost_1, 0.0, 1.0)
+    second = np.clip(other - step / cost_2, 0.0, 1.0)
+    # The side that reached its end is set there, whatever the rounding.
+    first = np.where(ahead & (gain_1 <= gain_2), 1.0, np.where(~ahead & (loss_1 <= loss_2), 0.0, first))
+    second = np.where(ahead & (gain_2 <= gain_1), 0.0, np.where(~ahead & (loss_2 <= loss_1), 1.0, second))
+    return first, second
 
 
-def _key(customer: str) -> int:
-    return int.from_bytes(hashlib.blake2b(customer.encode(), digest_size=8).digest(), "big")
+def _salt(seed: int, stage: str, turn: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"rounding:{seed}:{stage}:{turn}".encode()).digest()[:8], "big")
