@@ -22,6 +22,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import train_test_split
 
@@ -83,14 +84,27 @@ def fit(data: pl.DataFrame, given: pl.DataFrame, seed: int) -> Any:
     return fit_response(given, covariates(data), ResponseSettings(), DAY + timedelta(days=1), seed)
 
 
-def held_out_effects(data: pl.DataFrame, given: pl.DataFrame, folds: int, seed: int) -> Floats:
-    """[n, 2] effects on the reward, each customer's from a model that never saw its fold."""
+def held_out_effects(data: pl.DataFrame, given: pl.DataFrame, folds: int, seed: int) -> tuple[Floats, Integers]:
+    """[n, 2] effects on the reward, each customer's from a model that never saw its fold; and the folds [n]."""
     fold = np.random.Generator(np.random.PCG64(seed)).permutation(data.height) % folds
     result = np.empty((data.height, len(ACTIONS)))
     for number in range(folds):
         seen, unseen = data.filter(fold != number), data.filter(fold == number)
         model, _ = fit(seen, given.filter(fold != number), seed)
         result[fold == number] = model.effects(covariates(unseen))["effect_minor"].to_numpy().reshape(-1, len(ACTIONS))
+    return result, fold
+
+
+def place_in_fold(effect: Floats, fold: Integers) -> Floats:
+    """Share of the customers of the same fold with a smaller effect.
+
+    What the predictions of a fold have in common moves against its own trials, which the others lack; so they are put in
+    order within folds.
+    """
+    result = np.empty(effect.size)
+    for number in np.unique(fold):
+        rows = fold == number
+        result[rows] = rankdata(effect[rows]) / rows.sum()
     return result
 
 
@@ -115,7 +129,7 @@ def policies(data: pl.DataFrame, cost: float, folds: int, resamples: int, seed: 
     reward = spend - cost * (data["action"] != "no_contact").to_numpy()
     given = trials(data, reward, data["conversion"].to_numpy() == 1, dict.fromkeys(ARMS.values(), 1 / 3))
     model, held = fit(data, given, seed)
-    effect = held_out_effects(data, given, folds, seed)
+    effect, fold = held_out_effects(data, given, folds, seed)
     best = effect.argmax(axis=1)
     learned = np.where(effect.max(axis=1) > 0, best, -1)
     fixed = {name: np.full(data.height, number) for number, name in enumerate((*ACTIONS, "nobody"))}
@@ -137,10 +151,10 @@ def policies(data: pl.DataFrame, cost: float, folds: int, resamples: int, seed: 
     }
     spent = np.full(data.height, cost)
     chosen = held.reward.score[np.arange(data.height), best] + cost  # gross of the cost of the mail
-    areas = cost_curve_areas(chosen, spent, effect.max(axis=1) + cost, resamples=resamples, seed=seed)
+    areas = cost_curve_areas(chosen, spent, place_in_fold(effect.max(axis=1), fold), resamples=resamples, seed=seed)
     found["aucc"], found["cost_curve_advantage"] = areas.aucc, areas.advantage
     found["ranking"] = {
-        name: ranking(data, spend, held.reward.score[:, k], effect[:, k], name, resamples, seed)
+        name: ranking(data, spend, held.reward.score[:, k], place_in_fold(effect[:, k], fold), name, resamples, seed)
         for k, name in enumerate(ACTIONS)
     }
     found["gates"] = [f"{gate.name}: {gate.passed}: {gate.detail}" for gate in sanity_gates(held, OFFERS)]

@@ -114,8 +114,7 @@ def no_harm_in_scale(held_out: HeldOut) -> Gate:
 
     Difference in R-loss, sum of w (r - sum_a c_a effect_a)^2. It fails where the model is surely worse.
     """
-    constant = np.average(held_out.reward.effect, axis=0, weights=held_out.weight)
-    detail, gain, error = r_gain(held_out, np.broadcast_to(constant, held_out.reward.effect.shape), "constants")
+    detail, gain, error = r_gain(held_out, held_out.centre(held_out.reward.effect), "one effect for all")
     passed = None if error == 0 else bool(gain >= -norm.ppf(1 - _ALPHA) * error)
     return Gate(name="individual_effects", passed=passed, detail=detail, value=gain, threshold=0.0)
 

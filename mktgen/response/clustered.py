@@ -27,10 +27,10 @@ def mean_score(held_out: HeldOut, scores: Matrix) -> tuple[float, float] | None:
 
 
 def slopes(held_out: HeldOut, outcome: HeldOutOutcome) -> tuple[float, float] | None:
-    """Slope of the differences between customers, and its standard error."""
+    """Slope of the differences between customers of a fold, and its standard error."""
     contrast, weight = held_out.trials.contrast, held_out.weight
-    mean = np.average(outcome.effect, axis=0, weights=weight)
-    regressors = np.column_stack([contrast @ mean, (contrast * (outcome.effect - mean)).sum(axis=1)])
+    mean = held_out.centre(outcome.effect)
+    regressors = np.column_stack([(contrast * mean).sum(axis=1), (contrast * (outcome.effect - mean)).sum(axis=1)])
     if np.sqrt(np.average(regressors[:, 1] ** 2, weights=weight)) <= _FLAT * max(outcome.residual.std(), 1e-300):
         return None
     gram = regressors.T @ (regressors * weight[:, None])

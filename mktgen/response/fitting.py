@@ -85,7 +85,7 @@ def _fit(
         HeldOutOutcome(unseen[k], scores(y, guessed[k].q, trials), guessed[k].q, left[:, k], trees)
         for k, (y, trees) in enumerate(zip(outcomes, (boosted, None), strict=True))
     ]
-    return model, HeldOut(trials, weight, imbalance(design, trials, weight), *told)
+    return model, HeldOut(trials, weight, fold, imbalance(design, trials, weight), *told)
 
 
 def _require_enough(trials: Trials, settings: ResponseSettings) -> None:

@@ -30,15 +30,28 @@ class HeldOutOutcome:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """All that the checks of a model need. weight [n]: by age, as in the fit. imbalance [K]: of each basis function, in
-    standard errors: how far contacted customers differ from what the chances imply.
+    """All that the checks of a model need. weight [n]: by age, as in the fit. fold [n]: what was left out together.
+    imbalance [K]: of each basis function, in standard errors: how far contacted customers are from what the chances imply.
     """
 
     trials: Trials
     weight: Matrix
+    fold: NDArray[np.int64]
     imbalance: Matrix
     reward: HeldOutOutcome
     conversion: HeldOutOutcome
+
+    def centre(self, effect: Matrix) -> Matrix:
+        """[n, A]: weighted mean of `effect` over each trial's fold.
+
+        What a fold's predictions have in common moves against its own trials (they are what the others lack), so
+        differences between customers are judged within folds.
+        """
+        result = np.empty(effect.shape)
+        for number in np.unique(self.fold):
+            rows = self.fold == number
+            result[rows] = np.average(effect[rows], axis=0, weights=self.weight[rows])
+        return result
 
     def frame(self) -> pl.DataFrame:
         """One row per trial and possible action: decision_id, customer_id, action, weight, effect_minor, score_minor,

@@ -1,12 +1,14 @@
 """From sums over trials to what is believed of the coefficients.
 
 What: a Bayesian ridge regression whose variances of effects are learned, and are not taken for known.
-Formula: outcome in units of its noise; coefficient k of component g ~ N(0, h_g^2 / K_g), K_g coefficients in it; log h_g ~
-N(log m_g, 1). Given h the posterior is normal; its covariance is the robust one, P^-1 (M + S^-2) P^-1 with
-P = Z'WZ / v + S^-2, M the sum over customers of the outer products of their scores (so trials of one customer, and noise
-that differs between customers, are counted for what they are). M is drawn towards Z'WZ / v where few trials stand behind a
-coefficient, by the error of a variance: rho = (kurtosis - 1) / (kurtosis - 1 + n_eff / 4). h is integrated out: draws
-around the mode of its marginal posterior, weighted by it; mean and covariance are those of the mixture.
+Formula: coefficient k of component g ~ N(0, h_g^2 / K_g), K_g coefficients in it; log h_g ~ N(log (m_g s), 1), s the size of
+mean effects, root of the mean of t_a^2 over actions weighted by information, t_a their plain estimates. So before anything is
+known of them, differences between customers are about as large as effects; without effects, s is a standard error. Given
+h the posterior is normal; its covariance is the robust one, P^-1 (M + S^-2) P^-1 with P = Z'WZ / v + S^-2, M the sum over
+customers of the outer products of their scores (so trials of one customer, and noise that differs between customers, are
+counted for what they are). M is drawn towards Z'WZ / v where few trials stand behind a coefficient, by the error of a
+variance: rho = (kurtosis - 1) / (kurtosis - 1 + n_eff / 4). h is integrated out: draws around the mode of its marginal
+posterior, weighted by it; mean and covariance are those of the mixture.
 Assumption: enough trials that sums are normal; effects of a component alike in size. When it fails: a rare outcome with
 few events (below about 10 an action) makes tails longer than these; a single large effect among many nulls is shrunk.
 Reference: MacKay, Neural Computation 4 (1992); Mueller, Econometrica 81 (2013); Rue, Martino and Chopin, JRSS B 71 (2009).
@@ -26,11 +28,12 @@ from mktgen.response.moments import Errors, Layout, Moments
 
 Matrix = NDArray[np.float64]
 
-# Prior median of the spread of effects between customers, in units of the outcome's noise, by component.
-_MEDIANS: Final = {"linear": 0.10, "intercept": 0.10}
-_OTHER_MEDIAN: Final = 0.05
+# Prior median of the spread of effects between customers (or, of the intercept, between actions), by component, as a share
+# of the size of mean effects.
+_MEDIANS: Final = {"linear": 0.5, "intercept": 0.5}
+_OTHER_MEDIAN: Final = 0.25
 _LOG_SPREAD: Final = 1.0
-_WIDE: Final = 1.0  # prior sd of the common mean effect, in the same units
+_WIDE: Final = 1.0  # prior sd of the common mean effect, in units of the outcome's noise
 _DRAWS: Final = 24
 _REACH: Final = 6.0  # log h stays so near its prior median
 _HETEROSKEDASTIC: Final = 0.25  # prior variance of true variances over modelled ones
@@ -40,14 +43,15 @@ _HETEROSKEDASTIC: Final = 0.25  # prior variance of true variances over modelled
 class Components:
     """The variances of effects at their mode. log_spread [components], precision: minus the Hessian there.
 
-    noise: variance of the outcome given all. scale: sqrt(noise) of the first guess, the unit in which h is told. mean [D]:
-    of the coefficients there. used: effective number of coefficients.
+    noise: variance of the outcome given all. scale: sqrt(noise) of the first guess, the unit in which h is told; centre:
+    prior medians of log h. mean [D]: of the coefficients there. used: effective number of coefficients.
     """
 
     log_spread: Matrix
     precision: Matrix
     noise: float
     scale: float
+    centre: Matrix
     mean: Matrix
     used: float
 
@@ -71,10 +75,11 @@ def components(layout: Layout, moments: Moments, outcome: int, floor: float) -> 
     """Mode of the marginal posterior of the variances. floor: least noise variance that is believed."""
     gram, side = moments.gram.sum(axis=0), moments.side[:, :, outcome].sum(axis=0)
     noise = max(float(moments.square[:, outcome].sum()) / moments.weight, floor)
-    scale, centre = float(np.sqrt(noise)), _centre(layout)
+    scale = float(np.sqrt(noise))
+    centre = _centre(layout, _size(layout, gram, side, noise) / scale)
     position, mean, used = centre.copy(), np.zeros(layout.size), 0.0
     for _ in range(2):  # the first guess of the noise still holds the effects
-        objective = _Objective(layout, gram / noise, scale * side / noise, scale**2)
+        objective = _Objective(layout, gram / noise, scale * side / noise, scale**2, centre)
         bounds = [(middle - _REACH, middle + _REACH) for middle in centre]
         found = minimize(objective, position, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 100})
         position = np.asarray(found.x, dtype=np.float64)
@@ -82,8 +87,8 @@ def components(layout: Layout, moments: Moments, outcome: int, floor: float) -> 
         explained = float(2 * mean @ side - mean @ gram @ mean)
         left = max(moments.weight - used, 0.1 * moments.weight)
         noise = max(float(moments.square[:, outcome].sum() - explained) / left, floor)
-    objective = _Objective(layout, gram / noise, scale * side / noise, scale**2)
-    return Components(position, _hessian(objective, position), noise, scale, mean, used)
+    objective = _Objective(layout, gram / noise, scale * side / noise, scale**2, centre)
+    return Components(position, _hessian(objective, position), noise, scale, centre, mean, used)
 
 
 def held_out_mean(layout: Layout, moments: Moments, outcome: int, found: Components, fold: int) -> Matrix:
@@ -114,8 +119,16 @@ def integrate(
     return Posterior(mean, (covariance + covariance.T) / 2, own, float(np.sqrt(found.noise)), spread)
 
 
-def _centre(layout: Layout) -> Matrix:
-    return np.log([_MEDIANS.get(name.split()[-1], _OTHER_MEDIAN) for name in layout.names])
+def _size(layout: Layout, gram: Matrix, side: Matrix, noise: float) -> float:
+    """Size of mean effects, by the plain estimate of each action's; at least the standard error of all together."""
+    first = [layout.deviations(action).start for action in range(layout.actions)]
+    estimates = np.linalg.lstsq(gram[np.ix_(first, first)], side[first], rcond=None)[0]
+    known = gram[first, first]
+    return float(np.sqrt(max(known @ estimates**2, noise) / known.sum()))
+
+
+def _centre(layout: Layout, size: float) -> Matrix:
+    return np.log([size * _MEDIANS.get(name.split()[-1], _OTHER_MEDIAN) for name in layout.names])
 
 
 def _scales(layout: Layout, position: Matrix) -> Matrix:
@@ -149,9 +162,8 @@ def _solve(layout: Layout, position: Matrix, gram: Matrix, side: Matrix, scale: 
 class _Objective:
     """Minus the log marginal posterior of log h, and its gradient. gram, side: over the noise, in units of the scale."""
 
-    def __init__(self, layout: Layout, gram: Matrix, side: Matrix, square: float) -> None:
-        self._layout, self._gram, self._side, self._square = layout, gram * square, side, square
-        self._centre = _centre(layout)
+    def __init__(self, layout: Layout, gram: Matrix, side: Matrix, square: float, centre: Matrix) -> None:
+        self._layout, self._gram, self._side, self._centre = layout, gram * square, side, centre
         self._free = layout.component >= 0
 
     def __call__(self, position: Matrix) -> tuple[float, Matrix]:
@@ -186,14 +198,12 @@ def _positions(
     """Draws of log h around its mode, and their weights: marginal posterior over the density they were drawn from."""
     if not layout.names:
         return [found.log_spread], [1.0]
-    objective = _Objective(layout, gram, found.scale * side, found.scale**2)
+    objective = _Objective(layout, gram, found.scale * side, found.scale**2, found.centre)
     root = np.linalg.cholesky(np.linalg.inv(found.precision))
     rng = np.random.Generator(np.random.PCG64(seed))
     normal = rng.standard_normal((_DRAWS // 2, len(found.log_spread)))
     normal = np.vstack([np.zeros((1, normal.shape[1])), normal, -normal])
-    positions = [
-        np.clip(found.log_spread + root @ z, _centre(layout) - _REACH, _centre(layout) + _REACH) for z in normal
-    ]
+    positions = [np.clip(found.log_spread + root @ z, found.centre - _REACH, found.centre + _REACH) for z in normal]
     logs = np.array([0.5 * z @ z - objective(place)[0] for z, place in zip(normal, positions, strict=True)])
     weights = np.exp(logs - logs.max())
     weights = np.minimum(weights, weights.mean() * np.sqrt(len(weights)))  # no single draw decides

@@ -39,13 +39,13 @@ def tally(worlds: int, customers: int, spread: float, first_seed: int, base: flo
         world = make_trials(customers, seed, effect, base=base)
         model, _ = fit_response(world.trials, world.covariates, SETTINGS, PARTITION, seed)
         table = model.effects(world.features)
-        truth, names = world.truth["truth"].to_numpy(), len(world.actions)
-        individual.append(float(((table["low"] <= truth) & (truth <= table["high"])).mean() or 0.0))  # type: ignore[arg-type]
-        above.append(float((table["low"] > 0).mean() or 0.0))  # type: ignore[arg-type]
+        truth, low, high = world.truth["truth"].to_numpy(), table["low"].to_numpy(), table["high"].to_numpy()
+        individual.append(float(((low <= truth) & (truth <= high)).mean()))
+        above.append(float((low > 0).mean()))
         phi = model.basis.design(world.features).mean(axis=0)
         for number, action in enumerate(world.actions):
             centre, covariance = model._action(action, model.reward)
-            wrong = phi @ centre - truth.reshape(-1, names)[:, number].mean()
+            wrong = phi @ centre - truth.reshape(-1, len(world.actions))[:, number].mean()
             mean.append(bool(abs(wrong) <= _Z * np.sqrt(phi @ covariance @ phi)))
     return Tally(float(np.mean(individual)), float(np.mean(mean)), float(np.mean(above)))
 

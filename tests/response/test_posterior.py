@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
@@ -91,8 +93,9 @@ def test_errors_add_up_a_customer_before_they_are_squared(made: Fixture) -> None
 def test_the_gradient_of_the_marginal_likelihood_is_right(made: Fixture) -> None:
     noise = float(made.left.var())
     gram, side = made.moments.gram.sum(axis=0) / noise, made.moments.side[:, :, 0].sum(axis=0) / noise
-    objective = posterior._Objective(made.layout, gram, np.sqrt(noise) * side, noise)
-    start = posterior._centre(made.layout) + 0.3
+    centre = posterior._centre(made.layout, 0.2)
+    objective = posterior._Objective(made.layout, gram, np.sqrt(noise) * side, noise, centre)
+    start = centre + 0.3
 
     def value(place: np.ndarray) -> float:
         return objective(place)[0]
@@ -108,9 +111,7 @@ def test_with_plain_noise_the_robust_posterior_is_the_bayesian_one(made: Fixture
     scales = posterior._scales(made.layout, found.log_spread) * found.scale
     plain = np.linalg.inv(gram / found.noise + np.diag(1 / scales**2))
     # Fixed: a prior of no width around the mode.
-    fixed = posterior.Components(
-        found.log_spread, 1e12 * np.eye(len(found.log_spread)), found.noise, found.scale, found.mean, 0.0
-    )
+    fixed = replace(found, precision=1e12 * np.eye(len(found.log_spread)), used=0.0)
     known = integrate(made.layout, made.moments, 0, fixed, Errors(gram * found.noise, made.left[:, 0], 3.0), seed=1)
     assert known.covariance == pytest.approx(plain, rel=1e-3, abs=1e-3 * np.diag(plain).max())
     side = made.moments.side[:, :, 0].sum(axis=0)
@@ -120,9 +121,7 @@ def test_with_plain_noise_the_robust_posterior_is_the_bayesian_one(made: Fixture
 def test_unknown_variances_of_effects_widen_the_posterior(made: Fixture) -> None:
     found = components(made.layout, made.moments, 0, 1e-9)
     wrong = Errors(made.moments.gram.sum(axis=0) * found.noise, made.left[:, 0], 3.0)
-    fixed = posterior.Components(
-        found.log_spread, 1e12 * np.eye(len(found.log_spread)), found.noise, found.scale, found.mean, 0.0
-    )
+    fixed = replace(found, precision=1e12 * np.eye(len(found.log_spread)), used=0.0)
     narrow, wide = (integrate(made.layout, made.moments, 0, each, wrong, seed=1) for each in (fixed, found))
     assert np.trace(wide.covariance) > np.trace(narrow.covariance)
 
