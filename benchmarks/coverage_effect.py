@@ -1,6 +1,6 @@
 """Do the intervals of mktgen/feedback/effect cover the truth as often as they say? Worlds whose truth is known.
 
-    python -m benchmarks.coverage_effect [--repetitions 500] [--seed 1] [--json FILE]
+    python -m benchmarks.coverage_effect [--repetitions 500] [--reports 200] [--seed 1] [--json FILE]
 
 randomised: customers stay in the arm that they drew (30% held out), over one to five waves; spend is skewed, its spread grows
 with the customer's level and is larger when treated, effects differ by customer. Estimated: the plain difference of
@@ -233,11 +233,14 @@ def show_reports(name: str, found: list[EffectReport], effect: float) -> dict[st
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=500)
+    parser.add_argument("--reports", type=int, default=200, help="repetitions of the worlds that are judged")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     every: dict[str, object] = {}
     for world, estimates in (("randomised", randomised_estimates), ("observed", observed_estimates)):
+        if not arguments.repetitions:
+            continue
         rows = coverage(estimates, arguments.repetitions, arguments.seed)
         print(f"{world}, {arguments.repetitions} repetitions; 95% is nominal")
         for one in rows:
@@ -249,7 +252,7 @@ def main() -> None:
         ("observed, effect", 0.0, EFFECT),
         ("unmeasured", 1.0, 0.0),
     ):
-        every[name] = show_reports(name, reports(hidden, effect, arguments.repetitions, arguments.seed), effect)
+        every[name] = show_reports(name, reports(hidden, effect, arguments.reports, arguments.seed), effect)
     if arguments.json:
         arguments.json.write_text(json.dumps(every, indent=1) + "\n")
 
