@@ -42,7 +42,7 @@ def platform_at(place: S3Location, **sections: dict[str, Any]) -> Platform:
 def strategy(day: date) -> Strategy:
     plan = Allocation(
         budget_minor=1, worst_case_cost_minor=0, allocated_cost_minor=0, value_minor=0.0, bound_minor=0.0, gap_share=0.0,
-        shadow_price=0.0, exploration_customers=0, contacts=1, candidates=1,
+        shadow_price=0.0, propensity_floor=0.0, expected_cost_minor=1.0, expected_value_minor=1.0, contacts=1, candidates=1,
     )  # fmt: skip
     return Strategy(
         partition=day, status="evaluated", source="s", source_notice="n", assumptions=[], customers=1, contacted=1,
