@@ -167,7 +167,8 @@ def _record(arguments: argparse.Namespace) -> None:
     else:
         record = Record("time_zone", who, "", arguments.zone, at, arguments.note)
     added, _ = contact_records.add_records(platform, [record])
-    print(f"{who} {record.kind} {record.about} {record.value} from {at.isoformat()}{'' if added else ' (was known)'}")
+    words = " ".join(word for word in (who, record.kind, record.about, record.value) if word)
+    print(f"{words} from {at.isoformat()}{'' if added else ' (was known)'}")
 
 
 def _contacts(arguments: argparse.Namespace) -> None:

@@ -89,6 +89,7 @@ def decisions(evidence: Evidence) -> Iterator[str]:
     """Every decision to contact has its row in proof and sends, with the status that the ledger gives; and nobody else has."""
     proven = {contact.customer_id: contact for contact in evidence.proof.contacts}
     stored = {row["customer_id"]: row["status"] for row in evidence.table("sends").iter_rows(named=True)}
+    written = set(evidence.table("messages")["decision_id"])
     for who, row in evidence.contacts.items():
         contact, entry = proven.get(who), evidence.today.get(who)
         if contact is None or entry is None:
@@ -101,6 +102,8 @@ def decisions(evidence: Evidence) -> Iterator[str]:
                 f"{stored.get(who, 'nothing')}"
             )
         yield from _row(evidence, contact, row, entry)
+        if contact.rule == "no_message" and row["decision_id"] in written:
+            yield f"customer {who} was refused for want of a message, and one was written"
     for who in sorted({*proven, *stored} - {*evidence.contacts}):
         yield f"customer {who} is in proof or sends, but no decision asks for a contact"
     decided = evidence.decisions["customer_id"]
@@ -142,25 +145,21 @@ def outbox(evidence: Evidence) -> Iterator[str]:
         if send_id not in sent and send_id not in begun:
             yield f"{key} is in the outbox, but the ledger knows no such send"
         elif send_id in sent:
-            yield from _file(key, json.loads(evidence.outbox[key]), sent[send_id], texts)
+            yield from _file(evidence, key, sent[send_id], texts)
     for send_id, entry in sorted(sent.items()):
         if send_id not in files:
             yield f"customer {entry.customer_id}: sent by the ledger, but outbox file {send_id}.json is not there"
 
 
-def _file(
-    key: str, body: Mapping[str, Any], entry: CustomerDay, texts: Mapping[str, Mapping[str, Any]]
-) -> Iterator[str]:
-    claim = entry.claim or {}
-    expected = {
-        "customer_id": entry.customer_id,
-        "sent_for": entry.day.isoformat(),
-        "send_at": (entry.last or {}).get("send_at"),
-    }
+def _file(evidence: Evidence, key: str, entry: CustomerDay, texts: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    body, claim, verdict = json.loads(evidence.outbox[key]), entry.claim or {}, entry.last or {}
+    decision = str(claim.get("decision_id"))
+    expected = {"customer_id": entry.customer_id, "sent_for": entry.day.isoformat(), "send_at": verdict.get("send_at")}
     expected |= {name: claim.get(name) for name in ("send_id", "decision_id", "campaign_id", "offer_id")}
-    written = texts.get(str(claim.get("decision_id")))
-    if written is not None:
-        expected |= {name: written[name] for name in ("language", "subject", "body")}
+    if decision in texts:
+        expected |= {name: texts[decision][name] for name in ("language", "subject", "body")}
+    elif evidence.contacts.get(entry.customer_id, {}).get("decision_id") == decision:
+        yield f"{key}: no message was written for decision {decision}"
     for name, value in expected.items():
         if body.get(name) != value:
             yield f"{key}: its {name} is not what was decided ({body.get(name)!r})"

@@ -75,12 +75,12 @@ def consent(scene: Scene) -> Iterator[str]:
 
 def _stopped(scene: Scene, kind: str, about: str, stops: Callable[[str], bool]) -> Iterator[str]:
     """Contacts that a customer's word forbids: the word that was seen, or one that began before the time of sending."""
-    words = f"{kind} {about}".strip()
+    words = {"": f"{kind} {about} never given"} | {s: f"{kind} {about} {s}" if about else s for s in _STATES}
     for entry in scene.contacted:
         seen, send_at = _seen(scene, entry), entry.send_at or scene.planned
         state = _state(seen, kind, about, scene.planned)
         if stops(state):
-            yield f"customer {entry.customer_id} was contacted, but {words} was {state or 'never given'} when it was read"
+            yield f"customer {entry.customer_id} was contacted, but what dispatch read says: {words[state]}"
             continue
         known = set(entry.seen)
         later = [s for s in scene.records.get(entry.customer_id, ()) if s.key in known or s.at <= send_at]
@@ -88,13 +88,16 @@ def _stopped(scene: Scene, kind: str, about: str, stops: Callable[[str], bool]) 
         if stops(state):
             since = max(s.at for s in later if s.kind == kind and s.about == about)
             yield (
-                f"customer {entry.customer_id}: {words} was {state} at {since:%Y-%m-%d %H:%M} UTC, before the send at "
+                f"customer {entry.customer_id}: {words[state]} at {since:%Y-%m-%d %H:%M} UTC, before the send at "
                 f"{send_at:%Y-%m-%d %H:%M} UTC and after dispatch read it: take send {(entry.claim or {}).get('send_id')} back"
             )
     if kind == "suppression":
         for entry in scene.refused_by(kind):
             if not stops(_state(_seen(scene, entry), kind, about, scene.planned)):
                 yield f"customer {entry.customer_id} was refused by suppression, but was not on the list that was seen"
+
+
+_STATES: Final = ("given", "withdrawn", "lifted", "suppressed")
 
 
 def _seen(scene: Scene, entry: CustomerDay) -> list[Said]:

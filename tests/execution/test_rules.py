@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import JsonValue
 
 from mktgen import contracts
 from mktgen.documents import ContactProof
@@ -18,7 +21,7 @@ from mktgen.execution import prover_rules
 from mktgen.execution.contact_book import Record
 from mktgen.execution.prover_ledger import CustomerDay
 from mktgen.execution.rules import RULES, Facts, Judgement, OtherContact, judge, planned_send_at
-from mktgen.settings import ContactCap, ContactSettings, Exclusion, StrategySettings
+from mktgen.settings import ContactCap, ContactSettings, Exclusion, Settings, StrategySettings
 from mktgen.strategy.contact_history import contactable
 from tests.execution.conftest import DAY, EVERYBODY, decision, decisions, policy
 
@@ -172,6 +175,15 @@ def test_exclusions_by_type() -> None:
     assert verdict(others=((-9, "23"),), campaign="22", contact=contact, campaign_types=types).rule == ""
 
 
+def test_the_settings_in_the_documentation_are_settings() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "contact-rules.md").read_text()
+    given = yaml.safe_load(text.split("```yaml")[1].split("```")[0])
+    found = Settings.model_validate(given)
+    assert found.contact.exclusions[1].wins == "priority"
+    assert set(given["contact"]) == set(ContactSettings.model_fields)
+    assert all(f"| `{name}` |" in text for name in RULES)
+
+
 # -- one rule, four places ------------------------------------------------------------------------------------------------
 CAMPAIGNS = ("18", "22", "30")
 TYPES = {"18": "A", "22": "B", "30": "B"}
@@ -249,8 +261,13 @@ def made(
     entries = [
         CustomerDay("c1", day, {"campaign_id": name}, settled={"status": "sent"}) for day, name in sorted(days.items())
     ]
-    proof = ContactProof.model_construct(
-        campaign_types=TYPES,
-        settings={"strategy": strategy.model_dump(mode="json"), "contact": contact.model_dump(mode="json")},
-    )
+    values: dict[str, JsonValue] = {
+        "strategy": strategy.model_dump(mode="json"),
+        "contact": contact.model_dump(mode="json"),
+    }
+    proof = ContactProof(
+        partition=DAY, channel="outbox", purposes=[], holds_messages=True, planned_send_at=SEND_AT.isoformat(),
+        time_zone="America/New_York", inputs=[], settings=values, campaign_types=TYPES, counts={}, refused={}, records=0,
+        records_sha256="", contacts=[],
+    )  # fmt: skip
     return prover_rules.Scene(DAY, proof, {"c1": entries}, {}, frozenset())

@@ -25,10 +25,15 @@ POOL, PER_DAY = 60, 36
 
 @dataclass
 class Books:
-    """What was planned and what came of it, over all days. `wrong`: violations that the prover found, by day."""
+    """What was planned and what came of it, over all days.
+
+    midway: kills that left some of a day's messages in the outbox, and not all. backfilled_sends: messages that only an old
+    day's new decisions can have brought about, and second runs that sent. unproven: what `prove` says where it fails.
+    """
 
     starts: int = 0
     kills: int = 0
+    midway: int = 0
     backfills: int = 0
     days: int = 0
     decided: int = 0
@@ -55,13 +60,16 @@ def storm(
     chance, platform, books = random.Random(seed), platform_at(place), Books()
     contacted: dict[int, date] = {}
     stopped: set[int] = set()
-    day, work_s = FIRST, 1.0
+    day, work_s = FIRST, 0.0
     while books.kills < kills:
         stopped |= _opt_out(platform, chance, day)
         chosen = sorted(chance.sample(range(POOL), PER_DAY))
         allowed = [n for n in chosen if n not in stopped and (day - contacted.get(n, date.min)).days >= 7]
         make_day(platform, [decision(n) for n in chosen], day)
-        work_s = _day(place, keys, day, chance, kills, work_s, books)
+        if work_s:
+            _rounds(platform, keys, day, len(allowed), chance, kills, work_s, books)
+        whole = _to_the_end(platform, keys, day, books)
+        work_s = work_s or whole  # the first day is not disturbed: it says how long a dispatch takes
         contacted |= dict.fromkeys(allowed, day)
         books.days += 1
         books.decided += PER_DAY
@@ -82,50 +90,57 @@ def _opt_out(platform: Platform, chance: random.Random, day: date) -> set[int]:
     return {who}
 
 
-def _day(
-    place: S3Location,
+def _rounds(
+    platform: Platform,
     keys: Mapping[str, str],
     day: date,
+    planned: int,
     chance: random.Random,
     kills: int,
     work_s: float,
     books: Books,
-) -> float:
-    """Kill dispatches of a day, up to three at once, then let one end. Returns how long that one took."""
+) -> None:
+    """Kill dispatches of a day, up to three at once, now and then beside a backfill of the days before."""
+    place = platform.objects.location
     for _ in range(chance.randint(4, 9)):
         workers = [start(dispatch, place, keys, day) for _ in range(chance.choice([1, 1, 1, 2, 3]))]
         books.starts += len(workers)
-        if day > FIRST and chance.random() < 0.3:
-            old = [day - APART * n for n in range(1, 3) if day - APART * n >= FIRST]
+        if chance.random() < 0.3:
+            old = [day - APART * n for n in (1, 2) if day - APART * n >= FIRST]
             workers.append(start(backfill, place, keys, old, f"{books.backfills + 2}"))
             books.backfills += 1
         for worker in workers:
             worker.wait_until_ready()
-        _kill_each(workers, chance, work_s, kills, books)
+        killed = _kill_each(workers, chance, work_s, kills - books.kills)
+        books.kills += killed
+        books.midway += killed * (0 < len(platform.objects.keys(f"outbox/dt={day}/")) < planned)
         if books.kills >= kills:
             break
-    started = time.monotonic()
-    last = start(dispatch, place, keys, day)
+
+
+def _kill_each(workers: list[Worker], chance: random.Random, work_s: float, most: int) -> int:
+    """Most die early in the work, some anywhere in it, so that its end is reached in several tries."""
+    moments = sorted((chance.uniform(0, work_s * chance.choice([0.2, 0.5, 1.0])), n) for n in range(len(workers)))
+    begun, killed = time.monotonic(), 0
+    for moment, n in moments:
+        time.sleep(max(0.0, begun + moment - time.monotonic()))
+        if killed < most:
+            killed += workers[n].kill()
+        else:
+            workers[n].end()
+    return killed
+
+
+def _to_the_end(platform: Platform, keys: Mapping[str, str], day: date, books: Books) -> float:
+    """One dispatch that nobody disturbs; returns its seconds."""
     books.starts += 1
+    last = start(dispatch, platform.objects.location, keys, day)
     last.wait_until_ready()
+    started = time.monotonic()
     said = last.end()
     if not said or said.startswith("transient"):
         raise RuntimeError(f"the last dispatch of {day} did not end well: {said or last.process.exitcode}")
-    return max(0.05, min(work_s, time.monotonic() - started))
-
-
-def _kill_each(workers: list[Worker], chance: random.Random, work_s: float, kills: int, books: Books) -> None:
-    """Most die early in the work, some anywhere in it, so that its end is reached in several tries."""
-    moments = sorted(
-        (chance.uniform(0, work_s * chance.choice([0.1, 0.3, 1.0])), n) for n in range(len(workers))
-    )  # fmt: skip
-    begun = time.monotonic()
-    for moment, n in moments:
-        time.sleep(max(0.0, begun + moment - time.monotonic()))
-        if books.kills < kills:
-            books.kills += workers[n].kill()
-        else:
-            workers[n].end()
+    return time.monotonic() - started
 
 
 def _account(platform: Platform, day: date, allowed: set[str], books: Books) -> None:
