@@ -54,6 +54,7 @@ def message(customer: str, offer_id: str, number: int = 0, sent_for: date = SENT
         offer_id.split(":")[0],
         offer_id,
         sent_for,
+        "",
         "en",
         "an offer",
         "for you",

@@ -53,7 +53,7 @@ def test_what_is_sent_comes_back_as_the_shops_own_rows(platform: Platform, platf
     channel = SimulatedMarketChannel.create(connections)
     for number, customer in enumerate(shoppers):
         channel.send(
-            Message(f"{number:032x}", f"d{number}", customer, "9002", "9002:1", FIRST, "en", "4.00 off", "...")
+            Message(f"{number:032x}", f"d{number}", customer, "9002", "9002:1", FIRST, "", "en", "4.00 off", "...")
         )
 
     again = platform_of(source=SOURCE)  # another process: it finds the inbox on the store
