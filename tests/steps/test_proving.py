@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mktgen import __main__ as command
+from mktgen import pipeline
 from mktgen.documents import ContactProof
 from mktgen.errors import MissingArtefact, PermanentError
 from mktgen.execution.contact_book import ContactBook, Record
@@ -74,6 +75,35 @@ def test_a_proof_of_refusals_holds_too(object_store: ObjectStore) -> None:
     assert (found.evidence.proof.counts["sent"], found.evidence.proof.records) == (2, 4)
     late = json.loads(platform.objects.get(outbox_key(platform, MAILED[3])) or b"")
     assert late["send_at"] == "2017-10-05T00:00:00+00:00", "eight in the morning in Shanghai"
+
+
+def test_a_day_that_was_decided_twice_is_proven(object_store: ObjectStore) -> None:
+    platform = platform_at(object_store.location)
+    make_day(platform, [decision(0), decision(1)])
+    dispatch_day(platform)
+    again = [decision(0, version="2"), decision(1, action="22:c1", version="2"), decision(2, version="2")]
+    make_day(platform, again, run="r2")
+    dispatch_day(platform)
+    found = proven(platform)
+    assert found.holds, found.text
+    counts = found.evidence.proof.counts
+    assert (counts["sent"], counts["already_sent"], counts["refused"]) == (1, 1, 1)
+    assert found.evidence.proof.refused == {"other_campaign": 1}
+
+
+def test_an_attempt_whose_fate_is_unknown_is_counted_as_such(platform: Platform) -> None:
+    """A dispatcher died before it handed a message over, and its customer said stop before the rerun."""
+    for key in (outbox_key(platform, MAILED[0]), ledger_key(MAILED[0], "settled")):
+        platform.objects.delete(key)
+    say(platform, "suppression", MAILED[0], "suppressed", hours=+3)
+    for name in ("contact_proof", "sends"):
+        manifest = platform.store.need(name, DAY)
+        for file in ("_manifest.json", *(file[0] for file in manifest.files)):
+            platform.objects.delete(f"{manifest.folder}/{file}")
+    pipeline.run_step("dispatch", DAY, platform=platform, recompute="day")
+    found = proven(platform)
+    assert found.holds, found.text
+    assert (found.evidence.proof.counts["sent"], found.evidence.proof.counts["unconfirmed"]) == (3, 1)
 
 
 # -- tampering ------------------------------------------------------------------------------------------------------------
