@@ -24,6 +24,7 @@ with DAG(
     (
         step("collect_outcomes")
         >> step("attribute")
+        >> step("collect_trials")
         >> step("judge_forecasts")
         >> step("measure")
         >> step("detect_drift")

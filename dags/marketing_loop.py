@@ -43,6 +43,8 @@ with DAG(
         >> step("warn_churn")
         >> step("segment")
         >> step("recommend")
+        >> step("learn_response")
+        >> step("estimate_response")
         >> step("allocate")
         >> step("explain")
         >> step("write_briefs")

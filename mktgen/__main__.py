@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from datetime import date, timedelta
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 from mktgen import pipeline
 from mktgen.errors import MktgenError
+from mktgen.execution.contact_book import Record
 from mktgen.lineage import lineage
+from mktgen.steps import contact_records, proving
 from mktgen.steps.runner import Platform, StepResult
 from mktgen.store import Manifest
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status 0; 1 when a step stopped, with its message; 2 for a wrong command line."""
+    """Exit status 0; 1 when a step stopped, with its message, or a proof does not hold; 2 for a wrong command line."""
     parser = argparse.ArgumentParser(prog="python -m mktgen", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("run", help="run one step for one partition")
@@ -43,15 +47,39 @@ def main(argv: list[str] | None = None) -> int:
     for command, folds in ((tune, 3), (compare, 4)):
         command.add_argument("--day", type=date.fromisoformat, required=True, metavar="YYYY-MM-DD", help="training day")
         command.add_argument("--folds", type=int, default=folds, help=f"cuts, 28 days apart ({folds})")
+    _contact_commands(commands)
+    check = commands.add_parser("prove", help="check a dispatch against ledger, records, decisions and approval")
+    check.add_argument("where", metavar="PARTITION|URI", help="YYYY-MM-DD, or s3://.../dt=YYYY-MM-DD[/...]")
     arguments = parser.parse_args(argv)
     try:
-        _COMMANDS[arguments.command](arguments)
+        return _COMMANDS[arguments.command](arguments) or 0
     except MktgenError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # the reader (head, less) has seen enough
         sys.stderr.close()
     return 0
+
+
+def _contact_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """What customers let us do. Records are added, never changed: the latest holds."""
+    agree = commands.add_parser("consent", help="note that a customer gave or withdrew consent for a purpose")
+    agree.add_argument("value", choices=["given", "withdrawn"])
+    agree.add_argument("--purpose", required=True, help="e.g. marketing_email, marketing_post, profiling")
+    stop = commands.add_parser("suppress", help="put a customer on the suppression list, or take one off it")
+    stop.add_argument("--reason", required=True, help="in a word, e.g. complaint; no personal data")
+    stop.add_argument("--lift", action="store_true", help="take the customer off the list")
+    place = commands.add_parser("timezone", help="note a customer's time zone; without one the shop's counts")
+    place.add_argument("zone", help="IANA name, e.g. America/New_York")
+    for command, since in ((agree, "--at"), (stop, "--since"), (place, "--at")):
+        who = command.add_mutually_exclusive_group(required=True)
+        who.add_argument("--customer", default="", metavar="ID", help="pseudonym, as in decisions")
+        who.add_argument("--source-id", default="", metavar="ID", help="identifier that the source uses")
+        command.add_argument(since, dest="at", metavar="TIME", help="ISO time with offset, from when on (now)")
+    for command in (agree, place):
+        command.add_argument("--note", default="", help="where it was said, e.g. web-form; no personal data")
+    many = commands.add_parser("contacts", help="add many such records from a CSV file")
+    many.add_argument("file", type=Path, help="columns kind, customer_id, about, value, at[, note]")
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -128,13 +156,41 @@ def _crossvalidate(arguments: argparse.Namespace) -> None:
     reporting.crossvalidate(Platform.from_environment(), kinds, arguments.day, folds=arguments.folds, say=_say)
 
 
+def _record(arguments: argparse.Namespace) -> None:
+    platform = Platform.from_environment()
+    who = contact_records.customer(platform, arguments.customer, arguments.source_id)
+    at = contact_records.moment(arguments.at) if arguments.at else datetime.now(UTC)
+    if arguments.command == "consent":
+        record = Record("consent", who, arguments.purpose, arguments.value, at, arguments.note)
+    elif arguments.command == "suppress":
+        record = Record("suppression", who, "", "lifted" if arguments.lift else "suppressed", at, arguments.reason)
+    else:
+        record = Record("time_zone", who, "", arguments.zone, at, arguments.note)
+    added, _ = contact_records.add_records(platform, [record])
+    words = " ".join(word for word in (who, record.kind, record.about, record.value) if word)
+    print(f"{words} from {at.isoformat()}{'' if added else ' (was known)'}")
+
+
+def _contacts(arguments: argparse.Namespace) -> None:
+    platform = Platform.from_environment()
+    added, known = contact_records.add_records(platform, contact_records.read_records(arguments.file))
+    print(f"{added} records added, {known} were known")
+
+
+def _prove(arguments: argparse.Namespace) -> int:
+    proven = proving.prove_export(Platform.from_environment(), arguments.where)
+    print(proven.text)
+    return 0 if proven.holds else 1
+
+
 def _say(line: str) -> None:
     print(line, flush=True)
 
 
-_COMMANDS = {
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "run": _run, "loop": _loop, "onboard": _onboard, "lineage": _lineage, "digests": _digests, "search": _search,
-    "crossvalidate": _crossvalidate,
+    "crossvalidate": _crossvalidate, "consent": _record, "suppress": _record, "timezone": _record, "contacts": _contacts,
+    "prove": _prove,
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import date
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, JsonValue, model_validator
 
 
 class Document(BaseModel):
@@ -183,18 +183,40 @@ class Campaign(Document):
 
 
 class Allocation(Document):
-    """Budget, what was spent, and the bound it is measured against (Lagrangian dual, an upper bound)."""
+    """Budget, what may be spent, and the bound that the best allocation is measured against (Lagrangian dual, an upper bound).
+
+    value, bound and gap are of the best integral allocation at the mean values; expected cost and value are of the policy,
+    which explores and hedges.
+    """
 
     budget_minor: int
-    worst_case_cost_minor: int
+    usual_budget_minor: int = 0  # of it, for the business-as-usual arm
+    worst_case_cost_minor: int  # of any draw
+    expected_cost_minor: float
+    expected_value_minor: float
     allocated_cost_minor: int
     value_minor: float
     bound_minor: float
     gap_share: float  # (bound - value) / bound; 0 where the bound is 0
     shadow_price: float  # expected value per extra minor unit of budget
-    exploration_customers: int
+    propensity_floor: float  # the least chance of any action that may be taken
     contacts: int
     candidates: int
+
+
+class ResponseReport(Document):
+    """What is known of the effect of offers: from how many trials, and whether it may be used.
+
+    reason: why not, or that all checks passed. facts: of the fit, for the model card.
+    """
+
+    partition: date
+    usable: bool
+    reason: str
+    trials: int
+    actions: list[str]
+    facts: dict[str, float | str]
+    gates: list[Gate]
 
 
 class AllocationReport(Document):
@@ -252,6 +274,55 @@ class Approval(Document):
     note: str = ""
 
 
+class ProofInput(Document):
+    """An artefact that a dispatch went by. uri: <artefact>/dt=<partition>/run=<id>; digest: of its content."""
+
+    name: str
+    uri: str
+    digest: str
+
+
+class ProofContact(Document):
+    """One decision to contact, and how it ended. ledger, seen: key -> sha256 of objects that are never changed.
+
+    rule: what refused it, "" where it was not refused. send_at: when it is to reach the customer, "" where it is not.
+    seen: contact records of the customer, and other days' claims, that the verdict rests on.
+    """
+
+    send_id: str
+    decision_id: str
+    customer_id: str
+    campaign_id: str
+    status: str
+    rule: str
+    send_at: str
+    ledger: dict[str, str]
+    seen: dict[str, str]
+
+
+class ContactProof(Document):
+    """What one dispatch went by and what came of it, so that another program can check it (execution/prover.py).
+
+    counts: decisions = contacts + no_contact + held_out; contacts = sent + already_sent + unconfirmed + refused.
+    refused: by rule. records_sha256: of all keys and hashes in `seen`.
+    """
+
+    partition: date
+    channel: str
+    purposes: list[str]
+    holds_messages: bool
+    planned_send_at: str
+    time_zone: str
+    inputs: list[ProofInput]
+    settings: dict[str, JsonValue]  # section -> values
+    campaign_types: dict[str, str]
+    counts: dict[str, int]
+    refused: dict[str, int]
+    records: int
+    records_sha256: str
+    contacts: list[ProofContact]
+
+
 class RetrainingRequest(Document):
     partition: date
     requested: bool
@@ -263,3 +334,35 @@ class FeedbackReport(Document):
     metrics: dict[str, float]
     refused: list[Refusal]
     notes: list[str]
+
+
+class EffectReport(Document):
+    """What one campaign did, or why that can't be said.
+
+    evidence: by name, among them `naive` (difference of means), `adjusted`, `placebo` (the same estimator on the window
+    before; 0 is due) and `negative_control` (on an outcome out of the campaign's reach; 0 is due). Where the verdict is
+    `refused` they show why, and none of them is an effect.
+    """
+
+    partition: date
+    campaign_id: str
+    arm: str
+    outcome: str  # what was compared, with unit and window
+    design: Literal["randomised", "observational"]
+    customers: dict[str, int]  # treated, control
+    evidence: dict[str, Interval]
+    effect: Interval | None  # per customer and wave
+    relative_effect: Interval | None  # share of the control's mean
+    diagnostics: dict[str, float]
+    gates: list[Gate]
+    verdict: Literal["reported", "refused"]
+    reasons: list[str]
+    notes: list[str]
+
+    @model_validator(mode="after")
+    def _effect_only_where_reported(self) -> Self:
+        if (self.effect is not None) != (self.verdict == "reported"):
+            raise ValueError("an effect stands in a report exactly where the verdict is `reported`")
+        if (self.verdict == "refused") != bool(self.reasons):
+            raise ValueError("a refusal has its reasons, and only a refusal has any")
+        return self

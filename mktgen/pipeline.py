@@ -12,11 +12,11 @@ from datetime import date, timedelta
 from typing import Final
 
 from mktgen.errors import PermanentError
-from mktgen.steps import acting, data, deciding, foreseeing, tracked, training, validation
+from mktgen.steps import acting, data, deciding, foreseeing, responding, sending, tracked, training, validation
 from mktgen.steps.runner import Platform, Recompute, Step, StepResult, execute
 from mktgen.store import parallel
 
-_DATA: Final = ("steps.data", "sources", "cleaning")
+_DATA: Final = ("steps.data", "sources", "market_sim", "cleaning")
 _TRAINING: Final = (
     "steps.training", "steps.train_worker", "steps.workers", "steps.worlds", "models", "features",
     "strategy.mailings", "strategy.redemption",
@@ -36,7 +36,7 @@ _TABLE: Final = (
          at=data.reference_day, identity=data.source_identity),
     Step("ingest", "loop", "the day's rows as received, customers pseudonymised",
          data.ingest, data.no_reads,
-         ("raw_*",), ("steps.data", "sources"), ("source",), identity=data.source_identity),
+         ("raw_*",), ("steps.data", "sources", "market_sim"), ("source",), identity=data.source_identity),
     Step("clean", "loop", "canonical tables; what breaks a rule goes to quarantine under its name",
          data.clean, data.clean_reads,
          ("order_lines", "responses", "context_promotions", "item_promotions", "campaigns", "offers", "offer_items",
@@ -82,9 +82,16 @@ _TABLE: Final = (
     Step("recommend", "loop", "items per customer with reasons, seen and unseen apart",
          deciding.recommend, deciding.recommend_reads,
          ("recommendations",), ("steps.deciding", "strategy"), ("strategy",)),
+    Step("learn_response", "loop", "the incremental effect of offers, from decisions that were drawn at random and sent",
+         responding.learn_response, responding.learn_reads,
+         ("response_model", "response_report"), ("steps.responding", "response"), ("response",)),
+    Step("estimate_response", "loop", "that effect for every active customer, and who is persuadable or better left alone",
+         responding.estimate_response, responding.estimate_reads,
+         ("response_scores", "customer_classes"), ("steps.responding", "response"), ("response",)),
     Step("allocate", "loop", "offers under a budget and contact caps; a decision with its propensity for everyone",
          deciding.allocate, deciding.allocate_reads,
-         ("offer_scores", "decisions", "allocation"), ("steps.deciding", "strategy"), ("strategy", "features")),
+         ("offer_scores", "decisions", "allocation"), ("steps.deciding", "steps.responding", "strategy", "response"),
+         ("strategy", "contact", "features")),
     Step("explain", "loop", "past events behind each recommendation and churn warning, and a test of these reasons",
          foreseeing.explain, foreseeing.explain_reads,
          ("reasons", "reasons_check"), ("steps.foreseeing", "steps.worlds", "foresight", "models", "features"),
@@ -95,14 +102,15 @@ _TABLE: Final = (
     # -- evaluation ---------------------------------------------------------------------------------------------------
     Step("evaluate_strategy", "loop", "gates before anyone may be contacted; what can't be known is refused by name",
          deciding.evaluate_strategy, deciding.evaluate_reads,
-         ("strategy",), ("steps.deciding", "evaluation", "sources"), ("strategy", "evaluation", "features")),
+         ("strategy",), ("steps.deciding", "evaluation", "metrics", "sources"),
+         ("strategy", "contact", "evaluation", "features")),
     Step("publish", "loop", "hand the evaluated strategy to execution",
          deciding.publish, deciding.publish_reads,
          ("published",), ("steps.deciding", "strategy.document")),
     # -- execution: after a person's approval ---------------------------------------------------------------------------
-    Step("dispatch", "execution", "the newest approved strategy to its customers, each message once",
-         acting.send, acting.dispatch_reads,
-         ("sends",), ("steps.acting", "execution"), ("strategy", "execution")),
+    Step("dispatch", "execution", "the newest approved strategy to its customers, by the rules, each message once; a proof",
+         sending.send, sending.dispatch_reads,
+         ("sends", "contact_proof"), ("steps.sending", "execution"), sending.DISPATCH_SECTIONS),
     # -- effect feedback ------------------------------------------------------------------------------------------------
     Step("collect_outcomes", "feedback", "what customers bought and redeemed",
          acting.collect_outcomes, acting.outcome_reads,
@@ -110,12 +118,15 @@ _TABLE: Final = (
     Step("attribute", "feedback", "outcomes joined to decisions, and to what was really sent",
          acting.attribute, acting.attribute_reads,
          ("attributions",), ("steps.acting", "feedback"), ("feedback",)),
+    Step("collect_trials", "feedback", "decisions whose window is over, with their chances and what came of them",
+         responding.collect_trials, responding.trial_reads,
+         ("trials",), ("steps.responding", "feedback"), ("response", "strategy")),
     Step("judge_forecasts", "feedback", "demand forecasts and churn warnings whose days are over, against what came",
          foreseeing.judge_forecasts, foreseeing.judge_reads,
          ("demand_outcomes", "churn_outcomes"), ("steps.foreseeing", "feedback")),
     Step("measure", "feedback", "rates with intervals, matured and open apart; what can't be known is refused by name",
          acting.measure, acting.measure_reads,
-         ("feedback_report",), ("steps.acting", "feedback", "sources"), ("feedback",)),
+         ("feedback_report",), ("steps.acting", "feedback", "metrics", "sources"), ("feedback",)),
     Step("detect_drift", "feedback", "today's customers against those the models learned from",
          acting.detect_drift, acting.drift_reads,
          ("drift",), ("steps.acting", "feedback"), ("feedback",)),
@@ -176,12 +187,12 @@ def onboard(
 
 def newest_published(platform: Platform | None = None) -> date | None:
     """The newest partition with a published strategy; None: nothing was published yet."""
-    return acting.newest_published(platform or Platform.from_environment())
+    return sending.newest_published(platform or Platform.from_environment())
 
 
 def may_dispatch(partition: date, platform: Platform | None = None) -> tuple[bool, str]:
     """Whether a day's strategy may be put before an approver, and the reason."""
-    refused = acting.refusal(platform or Platform.from_environment(), partition)
+    refused = sending.refusal(platform or Platform.from_environment(), partition)
     return refused is None, refused or f"{partition} is the newest published day and live: an approver may be asked"
 
 
@@ -198,7 +209,7 @@ def record_approval(
 
     `shown`: run of the `published` artefact that the person saw; NotAllowed where another was published meanwhile.
     """
-    return acting.keep_answer(platform or Platform.from_environment(), partition, approved, responder, note, shown)
+    return sending.keep_answer(platform or Platform.from_environment(), partition, approved, responder, note, shown)
 
 
 def requested_training(partition: date, platform: Platform | None = None) -> bool:

@@ -16,6 +16,14 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class MarketSettings(Section):
+    """Of the source `simulated_market` alone."""
+
+    scenario: str = Field("strong", description="file name of a scenario in mktgen/market_sim/scenarios/")
+    copies: int = Field(1, ge=1, le=1_000, description="customers per real household, the real one among them")
+    seed: int = Field(20170101, description="chance of responses and of copies; what customers are is the scenario's")
+
+
 class SourceSettings(Section):
     name: str = Field("complete_journey", description="file name of a source in mktgen/sources/")
     drop_dir: str = Field(
@@ -28,6 +36,7 @@ class SourceSettings(Section):
     max_field_chars: int = Field(
         2_000, ge=100, description="longer values are cut in the quarantine and the row is refused"
     )
+    market: MarketSettings = MarketSettings()
 
 
 class CleaningSettings(Section):
@@ -149,13 +158,88 @@ class StrategySettings(Section):
     )
     contact_cap_days: int = Field(7, ge=1, description="at most `contact_cap` contacts per customer in so many days")
     contact_cap: int = Field(1, ge=1)
-    holdout_share: float = Field(0.10, ge=0, lt=1)
+    holdout_share: float = Field(0.10, ge=0, le=0.5, description="customers that no campaign contacts")
+    campaign_holdout_share: float = Field(0.0, ge=0, le=0.5, description="of each campaign, beside the common hold-out")
+    usual_share: float = Field(
+        0.05, ge=0, le=0.4, description="customers contacted as the shop would without us: by the chance of redemption"
+    )
     propensity_floor: float = Field(0.02, gt=0, lt=0.5)
+    posterior_draws: int = Field(64, ge=8, le=1000, description="of what offers are worth; chances are shares of them")
     channel: str = Field("outbox", description="file name of a channel in mktgen/execution/channels/")
     languages: tuple[Literal["en", "zh"], ...] = ("en", "zh")
     send_hour_local: int = Field(10, ge=0, le=23, description="hour of the next day, shop's time")
     quiet_from_hour: int = Field(21, ge=0, le=23)
     quiet_to_hour: int = Field(8, ge=0, le=23)
+
+    def is_quiet(self, hour: int) -> bool:
+        """Whether nobody is to be contacted in this hour of the day; equal bounds: no hour is quiet."""
+        start, end = self.quiet_from_hour, self.quiet_to_hour
+        return start <= hour < end if start <= end else hour >= start or hour < end
+
+
+class ContactCap(Section):
+    """At most `contacts` to a customer in any `days` days; of one campaign where `campaign` is named, else of all."""
+
+    days: int = Field(ge=1)
+    contacts: int = Field(ge=1)
+    campaign: str = ""
+
+
+class Exclusion(Section):
+    """Campaigns that exclude one another: a customer contacted for one is not contacted for another within `days`."""
+
+    campaigns: tuple[str, ...] = Field(
+        min_length=2, description="campaign ids, or `type:<campaign_type>`; in order of priority, the first is highest"
+    )
+    days: int = Field(ge=1)
+    wins: Literal["first", "priority"] = Field(
+        "first", description="first: whichever was sent first; priority: one of higher priority may still follow"
+    )
+
+
+class ContactSettings(Section):
+    """Who may be contacted, beyond `strategy.contact_cap` and the quiet hours there; enforced again at dispatch."""
+
+    further_caps: tuple[ContactCap, ...] = ()
+    exclusions: tuple[Exclusion, ...] = ()
+    outside_hours: Literal["defer", "refuse"] = Field(
+        "defer",
+        description="a contact planned in the customer's quiet hours: put off to the next hour allowed, or not made",
+    )
+    consent_default: Literal["refuse", "existing_customers"] = Field(
+        "refuse",
+        description="where consent was neither given nor withdrawn; existing_customers is an ASSUMPTION: the shop has a legal "
+        "basis for contacting its existing customers without it",
+    )
+
+
+def contact_caps(strategy: StrategySettings, contact: ContactSettings) -> tuple[ContactCap, ...]:
+    """All caps in force: the strategy's own, then the further ones."""
+    return ContactCap(days=strategy.contact_cap_days, contacts=strategy.contact_cap), *contact.further_caps
+
+
+class ResponseSettings(Section):
+    """The incremental effect of offers on customers, learned from randomised trials."""
+
+    window_days: int = Field(7, ge=1, le=28, description="days after a decision whose purchases are its outcome")
+    memory_days: int = Field(180, ge=28, description="trials that matured so long ago are forgotten")
+    half_life_days: float = Field(
+        42.0, gt=0, description="a trial so old counts half: effects drift; three waves of 28 days outweigh all before"
+    )
+    min_trials: int = Field(300, ge=50, description="randomised trials below which nothing is learned")
+    min_drawn: int = Field(20, ge=5, description="times that at least two actions must have been drawn")
+    folds: int = Field(
+        5, ge=2, le=20, description="of customers, for predictions of the outcome and of held-out effects"
+    )
+    hinged_covariates: int = Field(8, ge=0, description="strongest covariates whose effect may bend")
+    crossed_covariates: int = Field(5, ge=0, description="strongest covariates whose products may matter")
+    vector_components: int = Field(8, ge=0, description="principal components kept of the customer vector")
+    boosting_from: int = Field(2_000, ge=100, description="trials from which boosted trees may predict the outcome")
+    max_coefficients: int = Field(1_500, ge=50, description="above it, actions differ in fewer terms; bounds the time")
+    sure_buyer_from: float = Field(0.5, gt=0, lt=1, description="who buys uncontacted so likely is a sure buyer")
+    negligible_conversion: float = Field(
+        0.02, gt=0, lt=1, description="an effect on conversion whose interval lies within this of 0 is none"
+    )
 
 
 class ForesightSettings(Section):
@@ -171,6 +255,26 @@ class ForesightSettings(Section):
     check_targets: int = Field(100, ge=0, description="explanations per kind that are tested against random events")
 
 
+class OffPolicySettings(Section):
+    """The launch gate on logged propensities: which estimator speaks, and when it may not."""
+
+    estimator: str = Field(
+        "calibrated_dr", description="name in evaluation/off_policy/estimate.py; one with an interval"
+    )
+    interval: Literal["normal", "bootstrap"] = "normal"
+    resamples: int = Field(2_000, ge=200, description="of the bootstrap interval")
+    propensity_floor: float = Field(0.001, gt=0, lt=1, description="actions logged more rarely count as not supported")
+    max_unsupported: float = Field(
+        0.01, ge=0, lt=1, description="share of the judged policy on actions without support"
+    )
+    min_effective_sample: float = Field(200, ge=2, description="customers that the log is worth under the policy")
+    min_clusters: int = Field(50, ge=2, description="customers in the log")
+    max_weight_share: float = Field(0.05, gt=0, le=1, description="of the total weight, on one customer")
+    weight_alpha: float = Field(
+        0.001, gt=0, lt=1, description="weights that miss what true propensities give, at a p-value below this"
+    )
+
+
 class EvaluationSettings(Section):
     srm_alpha: float = Field(0.001, gt=0, lt=1, description="sample-ratio mismatch stops below this p-value")
     power: float = Field(0.8, gt=0, lt=1)
@@ -179,6 +283,7 @@ class EvaluationSettings(Section):
         0.15, gt=0, le=1, description="expected calibration error of the redemption model"
     )
     concordance_days: int = Field(28, ge=1, description="mailings this recent are compared with our scores")
+    off_policy: OffPolicySettings = OffPolicySettings()
 
 
 class ExecutionSettings(Section):
@@ -188,13 +293,46 @@ class ExecutionSettings(Section):
     smtp_sender: str = "offers@example.invalid"
 
 
+class EffectSettings(Section):
+    outcome_model: Literal["ridge", "boosting", "mean"] = Field(
+        "mean", description="what foretells spend where nobody was randomised; mean: of both"
+    )
+    folds: int = Field(5, ge=2, description="parts of the customers; each is predicted by models fitted on the others")
+    trim: float = Field(
+        0.05, gt=0, lt=0.5, description="customers whose propensity lies outside (trim, 1 - trim) are cut"
+    )
+    min_customers: int = Field(100, ge=10, description="in each arm, before anything is estimated")
+    max_smd: float = Field(0.1, gt=0, description="standardised mean difference of a covariate after weighting")
+    max_propensity_auc: float = Field(0.85, gt=0.5, le=1, description="above it the two groups hardly meet")
+    min_overlap: float = Field(0.7, ge=0, le=1, description="share of either arm inside the overlap")
+    min_effective_share: float = Field(0.2, ge=0, le=1, description="effective sample size over rows, under weights")
+    max_contamination: float = Field(0.2, ge=0, le=1, description="share of an arm in another campaign at the time")
+    placebo_alpha: float = Field(
+        0.05, gt=0, lt=1, description="placebo and negative control of an observed campaign fail below this p-value"
+    )
+    randomisation_alpha: float = Field(
+        0.001,
+        gt=0,
+        lt=1,
+        description="sample ratio, placebo and negative control of a randomised one: its draw is broken",
+    )
+    recent_waves: int = Field(3, ge=1, description="waves of the ledger that are compared with those before them")
+    drift_alpha: float = Field(0.01, gt=0, lt=1, description="calibration or effect has moved below this p-value")
+    min_effective_controls: float = Field(
+        30,
+        ge=2,
+        description="comparable customers left alone, as effective size, before a campaign's effect is realised",
+    )
+
+
 class FeedbackSettings(Section):
     window_days: int = Field(28, ge=1, description="attribution window after a decision or an exposure")
     psi_threshold: float = Field(0.25, gt=0)
     min_matured: int = Field(200, ge=1, description="matured rows needed before a shortfall may be called")
     shortfall_ratio: float = Field(
-        0.5, gt=0, lt=1, description="realised / predicted redemptions below this asks for retraining"
+        0.5, gt=0, lt=1, description="realised / predicted redemptions or profit below this asks for retraining"
     )
+    effect: EffectSettings = EffectSettings()
 
 
 class Settings(Section):
@@ -206,6 +344,8 @@ class Settings(Section):
     features: FeatureSettings = FeatureSettings()
     models: ModelSettings = ModelSettings()
     strategy: StrategySettings = StrategySettings()
+    response: ResponseSettings = ResponseSettings()
+    contact: ContactSettings = ContactSettings()
     foresight: ForesightSettings = ForesightSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     execution: ExecutionSettings = ExecutionSettings()

@@ -12,8 +12,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "mktgen"
 STAGES = (
-    "sources", "cleaning", "features", "models", "foresight", "strategy", "copywriting", "evaluation", "execution",
-    "feedback",
+    "sources", "cleaning", "features", "models", "foresight", "response", "strategy", "copywriting", "evaluation",
+    "execution", "feedback", "market_sim",
 )  # fmt: skip
 STAGE_FILES = sorted(path for stage in STAGES for path in (PACKAGE / stage).rglob("*.py"))
 ALL_FILES = sorted(path for part in ("mktgen", "plugins", "dags", "local") for path in (ROOT / part).rglob("*.py"))

@@ -9,7 +9,7 @@ from datetime import date
 import polars as pl
 
 from mktgen.cleaning.rules import Cleaned, Table, apply
-from mktgen.contracts import CAMPAIGNS, OFFERS, ORDER_LINES, QUARANTINE, RESPONSES
+from mktgen.contracts import CAMPAIGNS, OFFERS, ORDER_LINES, QUARANTINE, RESPONSES, contract
 from mktgen.errors import PermanentError
 from mktgen.settings import CleaningSettings
 
@@ -55,12 +55,12 @@ def clean_day(day: date, inputs: Inputs, settings: CleaningSettings, max_chars: 
     for name in sorted(inputs.raw, key=_ORDER.index):
         table, raw = inputs.tables[name], inputs.raw[name]
         cleaned = apply(table, raw, _context(name, raw, inputs.items, promotions, tables), settings, max_chars)
-        tables[table.canonical] = cleaned.good
+        tables[table.canonical] = _with(tables.get(table.canonical), cleaned.good, table)
         results.append(cleaned)
         if name == "promotions":
             promotions = cleaned.good
     if "offer_items" in tables:
-        tables["offers"] = _offers(tables["offer_items"], _campaigns(tables))
+        tables["offers"] = _offers(tables["offer_items"], _campaigns(tables), tables.get("offers"))
     quarantine = pl.concat([QUARANTINE.empty(), *(result.quarantine for result in results)])
     notes = [_note(result) for result in results]
     return CleanDay(tables, quarantine, notes, _overflow(day, results, settings))
@@ -75,6 +75,8 @@ _ORDER = [
     "campaign_descriptions",
     "campaigns",
     "coupons",
+    "offers",
+    "deliveries",
 ]
 
 
@@ -102,10 +104,18 @@ def _campaigns(tables: dict[str, pl.DataFrame]) -> pl.DataFrame:
     return tables.get("campaigns", CAMPAIGNS.empty())
 
 
-def _offers(offer_items: pl.DataFrame, campaigns: pl.DataFrame) -> pl.DataFrame:
+def _with(before: pl.DataFrame | None, rows: pl.DataFrame, table: Table) -> pl.DataFrame:
+    """Raw tables that mean the same canonical table are put together; a key in two of them breaks the contract."""
+    return rows if before is None or before.is_empty() else contract(table.canonical).check(pl.concat([before, rows]))
+
+
+def _offers(offer_items: pl.DataFrame, campaigns: pl.DataFrame, described: pl.DataFrame | None) -> pl.DataFrame:
+    """Offers that the source describes itself, and one for each of the others that has items."""
+    described = OFFERS.empty() if described is None else described
     parts = pl.col("offer_id").str.split_exact(":", 1)
     offers = (
-        offer_items.select("offer_id")
+        offer_items.join(described, on="offer_id", how="anti")
+        .select("offer_id")
         .unique()
         .with_columns(campaign_id=parts.struct.field("field_0"), coupon_id=parts.struct.field("field_1"))
     )
@@ -113,7 +123,7 @@ def _offers(offer_items: pl.DataFrame, campaigns: pl.DataFrame) -> pl.DataFrame:
         "offer_id", "campaign_id", "coupon_id", pl.col("start_date").alias("valid_from"),
         pl.col("end_date").alias("valid_to"), pl.lit(None, pl.Int64).alias("face_value_minor"),
     )  # fmt: skip
-    return OFFERS.check(dated).sort("offer_id")
+    return OFFERS.check(pl.concat([described, dated])).sort("offer_id")
 
 
 def _note(result: Cleaned) -> str:

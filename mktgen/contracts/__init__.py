@@ -49,15 +49,19 @@ from mktgen.contracts.models import (
 )
 from mktgen.contracts.strategy import (
     ATTRIBUTIONS,
+    CUSTOMER_CLASSES,
     CUSTOMER_SEGMENTS,
     DECISIONS,
     DRIFT,
+    EFFECT_LEDGER,
     MESSAGES,
     OFFER_SCORES,
     OUTCOMES,
     RECOMMENDATIONS,
+    RESPONSE_SCORES,
     SEGMENTS,
     SENDS,
+    TRIALS,
 )
 
 __all__ = [
@@ -70,6 +74,7 @@ __all__ = [
     "CONTEXT_PROMOTIONS",
     "CUSTOMERS",
     "CUSTOMER_CATEGORIES",
+    "CUSTOMER_CLASSES",
     "CUSTOMER_DAYS",
     "CUSTOMER_FEATURES",
     "CUSTOMER_SCORES",
@@ -79,6 +84,7 @@ __all__ = [
     "DEMAND_FORECAST",
     "DEMAND_OUTCOMES",
     "DRIFT",
+    "EFFECT_LEDGER",
     "EXPOSURES",
     "ITEMS",
     "ITEM_DAYS",
@@ -100,10 +106,12 @@ __all__ = [
     "REDEMPTION_HOLDOUT",
     "REFERENCE_QUARANTINE",
     "RESPONSES",
+    "RESPONSE_SCORES",
     "SAMPLE_SCORES",
     "SEGMENTS",
     "SENDS",
     "SEQUENCES",
+    "TRIALS",
     "UTC_TIME",
     "VALIDATION_CUSTOMERS",
     "VALIDATION_RANKING",

@@ -66,8 +66,9 @@ DECISIONS = table(
         "channel": pl.String,
         "action_set": pl.List(pl.String),  # always contains "no_contact"
         "action_propensities": pl.List(pl.Float64),  # aligned with action_set; sums to 1
-        "propensity": pl.Float64,  # of the drawn action, given the customer is not held out
-        "explored": pl.Boolean,
+        "propensity": pl.Float64,  # of the drawn action, given the customer's arm
+        "explored": pl.Boolean,  # not the likeliest of its set
+        "arm": pl.String,  # policy | business_as_usual | holdout
         "holdout": pl.Boolean,
         "holdout_share": pl.Float64,
         "p_redeem": pl.Float64,
@@ -145,6 +146,48 @@ ATTRIBUTIONS = table(
     key=["kind", "reference_id"],
     nullable=["campaign_id", "predicted", "holdout"],
 )
+RESPONSE_SCORES = table(
+    "response_scores",  # incremental profit of an offer for a customer against no contact, learned from trials
+    {
+        "customer_id": pl.String,
+        "action": pl.String,  # offer_id
+        "effect_minor": pl.Float64,
+        "sd": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+    },
+    key=["customer_id", "action"],
+)
+CUSTOMER_CLASSES = table(
+    "customer_classes",
+    {
+        "customer_id": pl.String,
+        "class": pl.String,  # persuadable | sure_buyer | lost_cause | do_not_disturb | uncertain
+        "best_action": pl.String,
+        "base_conversion": pl.Float64,
+        "effect": pl.Float64,  # of the best action on conversion; low, high: simultaneous over the actions
+        "low": pl.Float64,
+        "high": pl.Float64,
+    },
+    key=["customer_id"],
+)
+TRIALS = table(
+    "trials",  # one past decision whose outcome window matured, and what came of it
+    {
+        "decision_id": pl.String,
+        "customer_id": pl.String,
+        "decided_on": pl.Date,
+        "action": pl.String,
+        "action_set": pl.List(pl.String),  # of a held-out row: what it would have been drawn from
+        "action_propensities": pl.List(pl.Float64),  # aligned with action_set, given the customer is not held out
+        "propensity": pl.Float64,  # of the action, given the customer is not held out
+        "reward_minor": pl.Float64,  # margin in the window - face value redeemed - contact cost, as observed
+        "converted": pl.Boolean,
+        "holdout": pl.Boolean,
+    },
+    key=["decision_id"],
+    nullable=["action_propensities", "propensity"],
+)
 DRIFT = table(
     "drift",
     {
@@ -155,3 +198,28 @@ DRIFT = table(
     },
     key=["feature"],
 )
+EFFECT_LEDGER = table(
+    "effect_ledger",  # what a campaign was to bring and what it brought, by wave; see feedback/effect_ledger.py
+    {
+        "campaign_id": pl.String,  # "" = all campaigns together, against the holdout
+        "wave": pl.Date,  # first day of decisions; a wave is as long as the attribution window
+        "contacts": pl.Int64,  # delivered; of a campaign: matured
+        "controls": pl.Int64,  # customers held out, or decisions that the draw left alone
+        "predicted_minor": pl.Float64,  # incremental profit, summed over contacts
+        "predicted_low_minor": pl.Float64,
+        "predicted_high_minor": pl.Float64,
+        "realised_minor": pl.Float64,  # null: could not be measured, `reason` says why
+        "realised_low_minor": pl.Float64,
+        "realised_high_minor": pl.Float64,
+        "ratio": pl.Float64,  # realised / predicted, where the prediction is above 0
+        "predicted_redemptions": pl.Float64,
+        "redeemed": pl.Int64,
+        "shortfall": pl.Boolean,
+        "reason": pl.String,
+        "known_on": pl.Date,  # partition on which the row first stood here
+        "called_on": pl.Date,  # partition on which a shortfall was first called; null: none
+    },
+    key=["campaign_id", "wave"],
+    nullable=["predicted_low_minor", "predicted_high_minor", "realised_minor", "realised_low_minor",
+              "realised_high_minor", "ratio", "called_on"],
+)  # fmt: skip

@@ -5,6 +5,7 @@ Nothing here is shared with the code that made the decisions; a fault there must
 
 from __future__ import annotations
 
+import math
 from datetime import date, timedelta
 from typing import Final
 
@@ -12,7 +13,7 @@ import polars as pl
 
 from mktgen.documents import Gate
 from mktgen.evaluation.power import sample_ratio_p_value
-from mktgen.settings import EvaluationSettings, StrategySettings
+from mktgen.settings import ContactSettings, EvaluationSettings, StrategySettings
 
 NO_CONTACT: Final = "no_contact"
 TOLERANCE: Final = 1e-9
@@ -51,25 +52,22 @@ def contact_cap(decisions: pl.DataFrame, recent_contacts: pl.DataFrame, settings
     return gate("contact_cap", wrong, f"{rule}: {capped.height} customers are at the cap, {wrong} would be contacted")
 
 
-def budget(decisions: pl.DataFrame, offer_scores: pl.DataFrame, explorers: int, settings: StrategySettings) -> Gate:
-    """Worst case over every possible draw: the allocated costs, and the dearest actions of any `explorers` customers."""
+def budget(decisions: pl.DataFrame, offer_scores: pl.DataFrame, settings: StrategySettings) -> Gate:
+    """Worst case over every possible draw: what is expected to be spent, and the dearest single action."""
     sets = _action_rows(decisions).join(
         offer_scores.select("customer_id", pl.col("offer_id").alias("action"), "cost_minor"),
         on=["customer_id", "action"],
         how="left",
     )
     unknown = sets.filter((pl.col("action") != NO_CONTACT) & pl.col("cost_minor").is_null()).height
-    sets = sets.with_columns(pl.col("cost_minor").fill_null(0))
-    open_sets = sets.filter(pl.col("actions") > 1)
-    likeliest = open_sets.filter(pl.col("p") == pl.col("p").max().over("customer_id"))
-    everybody_explores = explorers >= open_sets["customer_id"].n_unique()
-    allocated = 0 if everybody_explores else int(likeliest["cost_minor"].sum())
-    dearest = open_sets.group_by("customer_id").agg(pl.col("cost_minor").max())["cost_minor"].sort(descending=True)
-    worst = allocated + int(dearest.head(explorers).sum())
+    priced = sets.with_columns(pl.col("cost_minor").fill_null(0))
+    uncertain = priced.filter((pl.col("p") > 0) & (pl.col("p") < 1))["cost_minor"].max()
+    expected = float(priced.select((pl.col("p") * pl.col("cost_minor")).sum()).item())
+    worst = math.ceil(expected - 1e-6) + (uncertain if isinstance(uncertain, int) else 0)
     drawn = int(decisions["cost_minor"].sum())
     return Gate(
         name="budget_worst_case",
-        passed=worst <= settings.budget_minor and drawn <= settings.budget_minor and unknown == 0,
+        passed=worst <= settings.budget_minor and drawn <= worst and unknown == 0,
         detail=f"worst case {worst}, this draw {drawn}, budget {settings.budget_minor} minor units"
         + (f"; {unknown} actions are not among the scored offers" if unknown else ""),
         value=float(max(worst, drawn)),
@@ -77,62 +75,68 @@ def budget(decisions: pl.DataFrame, offer_scores: pl.DataFrame, explorers: int, 
     )
 
 
-def consent() -> Gate:
-    return Gate(name="consent", passed=None, detail="the source has no consent field; execution must hold one")
+def consent(contact: ContactSettings) -> Gate:
+    """Not decided here: consent is read when a message is sent, because it may change until then."""
+    unknown = {
+        "refuse": "whose consent is not known is refused",
+        "existing_customers": "ASSUMPTION (contact.consent_default): where nothing is known the shop has a legal basis for "
+        "contacting its existing customers; withdrawn consent and suppression refuse all the same",
+    }
+    return Gate(name="consent", passed=None, detail=f"looked up at dispatch; {unknown[contact.consent_default]}")
 
 
 def quiet_hours(settings: StrategySettings) -> Gate:
+    """In the shop's time zone; dispatch looks at the customer's own."""
     hour, start, end = settings.send_hour_local, settings.quiet_from_hour, settings.quiet_to_hour
-    quiet = start <= hour < end if start <= end else hour >= start or hour < end
+    quiet = settings.is_quiet(hour)
     return gate("quiet_hours", int(quiet), f"sent at {hour}:00 local time; quiet from {start}:00 to {end}:00")
 
 
-def propensities(decisions: pl.DataFrame, explorers: int) -> Gate:
-    """Every action set sums to 1, holds no contact and the drawn action, and follows the stated rule exactly."""
+def propensities(decisions: pl.DataFrame) -> Gate:
+    """Every action set sums to 1, holds no contact and the drawn action; outside the policy's arm nothing is left to chance."""
     rows = _action_rows(decisions)
-    number = decisions.filter(pl.col("action_set").list.len() > 1).height
-    share = explorers / number if number else 0.0
     summary = rows.group_by("decision_id").agg(
         pl.col("p").sum().alias("total"),
+        pl.col("p").min().alias("least"),
         (pl.col("action") == NO_CONTACT).sum().alias("none"),
         pl.col("action").n_unique().alias("distinct"),
         pl.col("actions").first(),
         ((pl.col("action") == pl.col("drawn")) & ((pl.col("p") - pl.col("propensity")).abs() < TOLERANCE))
         .sum()
         .alias("drawn"),
-        ((pl.col("p") - share / pl.col("actions")).abs() < TOLERANCE).sum().alias("explored_only"),
-        ((pl.col("p") - (1 - share) - share / pl.col("actions")).abs() < TOLERANCE).sum().alias("allocated"),
-    )
-    everybody = share > 1 - TOLERANCE
-    rule = (pl.col("allocated") >= 1) & (
-        pl.lit(everybody) | (pl.col("actions") == 1) | (pl.col("explored_only") == pl.col("actions") - 1)
+        pl.col("propensity").first(),
+        pl.col("arm").first(),
     )
     sound = (
         ((pl.col("total") - 1).abs() < TOLERANCE)
+        & (pl.col("least") >= 0)
+        & (pl.col("propensity") > 0)
         & (pl.col("none") == 1)
         & (pl.col("distinct") == pl.col("actions"))
         & (pl.col("drawn") == 1)
     )
-    wrong = decisions.height - summary.filter(sound & ((pl.col("actions") == 1) | rule)).height
+    certain = (pl.col("arm") == "policy") | ((pl.col("propensity") - 1).abs() < TOLERANCE)
+    wrong = decisions.height - summary.filter(sound & certain).height
     explored = int(decisions["explored"].sum())
-    miscount = abs(explored - explorers)
-    detail = f"{wrong} action sets break the rule; {explored} explorers of {explorers} planned among {number}"
-    return gate("propensities", wrong + miscount, detail)
+    return gate(
+        "propensities",
+        wrong,
+        f"{wrong} of {decisions.height} action sets break the rule; {explored} drew an unlikely action",
+    )
 
 
-def propensity_floor(decisions: pl.DataFrame, explorers: int, settings: StrategySettings) -> Gate:
-    rows = _action_rows(decisions).filter(pl.col("actions") > 1)
+def propensity_floor(decisions: pl.DataFrame, stated: float, settings: StrategySettings) -> Gate:
+    """No action that the policy may take is less likely than the floor, or than the lower one that was stated openly."""
+    rows = _action_rows(decisions).filter((pl.col("actions") > 1) & (pl.col("arm") == "policy"))
     if rows.is_empty():
-        return Gate(name="propensity_floor", passed=None, detail="nobody had a choice of actions today")
-    least = float(rows["p"].min())  # type: ignore[arg-type]
-    number, largest = rows["customer_id"].n_unique(), int(rows["actions"].max())  # type: ignore[arg-type]
-    stated = explorers / number / largest
-    passed: bool | None = least >= settings.propensity_floor - TOLERANCE
+        return Gate(name="propensity_floor", passed=None, detail="nobody has more than one possible action")
+    least, largest = float(rows["p"].min()), int(rows["actions"].max())  # type: ignore[arg-type]
     detail = f"least propensity {least:.5f}, floor {settings.propensity_floor}"
-    if not passed and least >= stated - TOLERANCE:
-        passed = None
+    wanted = min(settings.propensity_floor, 1 / largest)
+    if stated < wanted - TOLERANCE:
         detail += f"; lowered openly to {stated:.5f}, because the budget does not allow more exploration"
-    return Gate(name="propensity_floor", passed=passed, detail=detail, value=least, threshold=settings.propensity_floor)
+    passed = True if least >= wanted - TOLERANCE else None if least >= stated - TOLERANCE else False
+    return Gate(name="propensity_floor", passed=passed, detail=detail, value=least, threshold=wanted)
 
 
 def messages(decisions: pl.DataFrame, written: pl.DataFrame) -> Gate:
@@ -191,6 +195,7 @@ def _action_rows(decisions: pl.DataFrame) -> pl.DataFrame:
             "customer_id",
             "decision_id",
             "propensity",
+            "arm",
             pl.col("action").alias("drawn"),
             pl.col("action_set").list.len().cast(pl.Int64).alias("actions"),
             pl.col("action_set").alias("action"),

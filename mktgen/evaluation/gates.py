@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
+from mktgen.contracts import SENDS
 from mktgen.documents import Gate, Promotion, Strategy, StrategyEvaluation
-from mktgen.evaluation import contact_policy
+from mktgen.evaluation import contact_history, contact_policy
 from mktgen.evaluation.concordance import concordance
 from mktgen.evaluation.power import minimal_detectable_difference
 from mktgen.evaluation.redemption_calibration import redemption_metrics
-from mktgen.evaluation.refusals import refusals
-from mktgen.settings import EvaluationSettings, StrategySettings
+from mktgen.metrics import refusals
+from mktgen.settings import ContactSettings, EvaluationSettings, StrategySettings
+
+_NO_FURTHER_RULES = ContactSettings()
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,8 @@ class Evidence:
     decisions, messages, offer_scores, offers, exposures, features (contracts.CUSTOMER_FEATURES): tables by contract.
     customers: the active ones. recent_contacts: customer_id, contacts (Int64) in the cap's window before today.
     redemption_held_out: p_redeem, redeemed of matured campaigns that the model had not seen (may be empty).
-    model_metrics: figures of the champions on the frozen cut, by name. capabilities: see refusals.CAPABILITIES.
+    model_metrics: figures of the champions on the frozen cut, by name. capabilities: see metrics.CAPABILITIES.
+    recent_sends: contracts.SENDS of the days before that caps and exclusions look back on. campaign_types: id -> type.
     """
 
     strategy: Strategy
@@ -39,10 +43,15 @@ class Evidence:
     promotion: Promotion
     model_metrics: dict[str, float]
     capabilities: dict[str, bool]
+    recent_sends: pl.DataFrame = field(default_factory=SENDS.empty)
+    campaign_types: dict[str, str] = field(default_factory=dict)
 
 
 def evaluate_strategy(
-    evidence: Evidence, strategy_settings: StrategySettings, evaluation_settings: EvaluationSettings
+    evidence: Evidence,
+    strategy_settings: StrategySettings,
+    evaluation_settings: EvaluationSettings,
+    contact_settings: ContactSettings = _NO_FURTHER_RULES,
 ) -> StrategyEvaluation:
     """All gates, figures and refusals of one strategy; `stopped` with the reasons where a gate failed."""
     redemption = redemption_metrics(evidence.redemption_held_out)
@@ -56,7 +65,7 @@ def evaluate_strategy(
         evaluation_settings.concordance_days,
     )
     gates = [
-        *_policy_gates(evidence, strategy_settings, evaluation_settings),
+        *_policy_gates(evidence, strategy_settings, evaluation_settings, contact_settings),
         _allocation_gate(evidence.strategy),
         _calibration_gate(redemption, evaluation_settings),
         _champion_gate(evidence),
@@ -78,20 +87,23 @@ def evaluate_strategy(
 
 
 def _policy_gates(
-    evidence: Evidence, settings: StrategySettings, evaluation_settings: EvaluationSettings
+    evidence: Evidence, settings: StrategySettings, evaluation_settings: EvaluationSettings, contact: ContactSettings
 ) -> list[Gate]:
-    decisions, explorers = evidence.decisions, evidence.strategy.allocation.exploration_customers
+    decisions, stated = evidence.decisions, evidence.strategy.allocation.propensity_floor
+    partition, sends = evidence.strategy.partition, evidence.recent_sends
     return [
         contact_policy.one_decision_per_customer(decisions, evidence.customers),
         contact_policy.holdout_not_contacted(decisions),
         contact_policy.contact_cap(decisions, evidence.recent_contacts, settings),
-        contact_policy.budget(decisions, evidence.offer_scores, explorers, settings),
-        contact_policy.consent(),
+        contact_history.further_caps(decisions, sends, contact, partition),
+        contact_history.campaign_conflict(decisions, sends, contact, evidence.campaign_types, partition),
+        contact_policy.budget(decisions, evidence.offer_scores, settings),
+        contact_policy.consent(contact),
         contact_policy.quiet_hours(settings),
-        contact_policy.propensities(decisions, explorers),
-        contact_policy.propensity_floor(decisions, explorers, settings),
+        contact_policy.propensities(decisions),
+        contact_policy.propensity_floor(decisions, stated, settings),
         contact_policy.messages(decisions, evidence.messages),
-        contact_policy.offer_window(decisions, evidence.offers, evidence.strategy.partition),
+        contact_policy.offer_window(decisions, evidence.offers, partition),
         contact_policy.versions(decisions),
         contact_policy.sample_ratio(decisions, settings, evaluation_settings),
     ]

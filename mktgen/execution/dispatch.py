@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import polars as pl
 
@@ -12,23 +14,51 @@ from mktgen.contracts import SENDS
 from mktgen.documents import Approval, PublishedStrategy
 from mktgen.errors import NotAllowed, TransientError
 from mktgen.execution.channels.base import Channel, Message, Receipt
-from mktgen.execution.ledger import Attempt, Claim, Ledger, Send, Settlement, send_id
-from mktgen.settings import StrategySettings
+from mktgen.execution.contact_book import ContactBook
+from mktgen.execution.ledger import Attempt, Claim, Entry, Ledger, Send, Settlement, Verdict, send_id
+from mktgen.execution.rules import HARD_STOPS, Facts, OtherContact, Policy, judge
 
 NO_CONTACT: Final = "no_contact"
+OTHER_CAMPAIGN: Final = "other_campaign"  # the refusal of a customer's day that another campaign has
+CHANNEL: Final = "channel"  # the refusal by a channel
+_THREADS: Final = 8
+T = TypeVar("T")
+R = TypeVar("R")
 
 Status = Literal["sent", "already_sent", "unconfirmed", "refused"]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """How one send came to its status, by objects that never change. entries: of the ledger; seen: key -> sha256."""
+
+    send_id: str
+    rule: str
+    send_at: str
+    entries: tuple[Entry, ...]
+    seen: dict[str, str]
 
 
 @dataclass(frozen=True)
 class Dispatch:
     """What the ledger says after a dispatch. `sends`: contracts.SENDS; `sent_now`: messages this call handed over.
 
-    A second run over the same decisions gives the same `sends` and `sent_now` 0.
+    A second run over the same decisions gives the same `sends` and `traces` (by send_id) and `sent_now` 0.
     """
 
     sends: pl.DataFrame
     sent_now: int
+    traces: tuple[Trace, ...]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What a contact is made with."""
+
+    channel: Channel
+    ledger: Ledger
+    book: ContactBook
+    policy: Policy
 
 
 def dispatch(
@@ -39,14 +69,13 @@ def dispatch(
     newest: date,
     live_from: date | None,
     partition: date,
-    channel: Channel,
-    ledger: Ledger,
-    settings: StrategySettings,
+    desk: Desk,
 ) -> Dispatch:
-    """Send the messages of one published strategy, each once.
+    """Send the messages of one published strategy, each once, where the rules of contact allow it (rules.py).
 
     decisions: contracts.DECISIONS, messages: contracts.MESSAGES, both of `published`. newest: the newest published
-    partition. In order of customer, so that a run that was killed continues where it stopped.
+    partition. In order of customer, so that a run that was killed continues where it stopped; by several threads where
+    the channel bears it: no two sends share a customer, so they share no object of the ledger.
 
     Status of a row: `sent`, this decision reached its channel, now or in an earlier run; `already_sent`, an earlier
     decision for the same customer, campaign and channel did (its decision_id is in the row); `unconfirmed`, an attempt
@@ -56,24 +85,34 @@ def dispatch(
     can't be reached or put messages off: what was sent is in the ledger, run again.
     """
     check_allowed(approval, published, newest, live_from, partition)
+    channel = desk.channel
     planned = plan(decisions, messages, channel.name, partition)
-    rows: list[dict[str, Any]] = []
-    sent_now = deferred = 0
+    threads = _THREADS if channel.concurrent else 1
     try:
-        for send, message in planned:
-            result = _contact(send, message, channel, ledger, settings)
-            sent_now += result.sent_now
-            deferred += result.status is None
-            rows.append(_row(result, send))
+        results = _each(lambda pair: _contact(*pair, desk), planned, threads)
     finally:
         channel.close()
+    deferred = sum(result.status is None for result in results)
+    sent_now = sum(result.sent_now for result in results)
     if deferred:
         raise TransientError(
             f"{deferred} of {len(planned)} messages were put off by channel {channel.name}; {sent_now} were sent. "
             "Run dispatch again: what was sent is in the ledger and is not sent twice."
         )
+    rows = [_row(result, send) for result, (send, _) in zip(results, planned, strict=True)]
+    traces = [_trace(result, send) for result, (send, _) in zip(results, planned, strict=True)]
     frame = pl.DataFrame(rows, schema=SENDS.columns).sort("send_id")
-    return Dispatch(SENDS.check(frame), sent_now)
+    return Dispatch(SENDS.check(frame), sent_now, tuple(sorted(traces, key=lambda trace: trace.send_id)))
+
+
+def _each(work: Callable[[T], R], items: Sequence[T], threads: int) -> list[R]:
+    if threads == 1:
+        return [work(item) for item in items]
+    pool = ThreadPoolExecutor(threads)
+    try:
+        return list(pool.map(work, items))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def check_allowed(
@@ -141,7 +180,7 @@ def _refuse_any(wrong: pl.DataFrame, what: str) -> None:
 
 def _message(send: Send, text: dict[str, Any]) -> Message:
     return Message(
-        send.send_id, send.decision_id, send.customer_id, send.campaign_id, send.offer_id, send.sent_for,
+        send.send_id, send.decision_id, send.customer_id, send.campaign_id, send.offer_id, send.sent_for, "",
         text["language"], text["subject"], text["body"],
     )  # fmt: skip
 
@@ -153,56 +192,64 @@ class _Result:
     status: Status | None
     detail: str
     claim: Claim
+    rule: str = ""
+    attempt: Attempt | None = None
+    settled: Settlement | None = None
     sent_now: bool = False
 
 
-def _contact(
-    send: Send, message: Message | None, channel: Channel, ledger: Ledger, settings: StrategySettings
-) -> _Result:
+def _contact(send: Send, message: Message | None, desk: Desk) -> _Result:
+    channel, ledger = desk.channel, desk.ledger
     channel.open()  # before the claim: a channel that is down leaves no claim behind
     claim = ledger.claim(send)
+    if claim.send_id != send.send_id:  # whose day it is not, that one never touches it
+        return _Result("refused", f"this customer's day belongs to campaign {claim.campaign_id}", claim, OTHER_CAMPAIGN)
     settled = None if claim.ours else ledger.settlement(send)
-    foreign = claim.send_id != send.send_id or claim.decision_id != send.decision_id
-    if settled is not None or foreign:  # whose day it is not, that one never touches it
-        return _result(send, claim, settled)
-    refusal = _refusal(send, message, ledger, settings)
-    attempt = ledger.attempt(send, refusal)
+    if settled is not None or claim.decision_id != send.decision_id:
+        return _result(send, claim, ledger.verdict(send, settled.attempt if settled else 0), settled)
+    verdict = _verdict(send, message, desk)
+    attempt = ledger.attempt(send, verdict)
     if not attempt.go:
-        return _result(send, claim, ledger.settle(send, "refused", attempt.detail))
-    if message is None or not (attempt.ours or channel.idempotent):
-        return _result(send, claim, ledger.settlement(send))
-    return _record(send, claim, attempt, channel.send(message), ledger)
+        return _result(send, claim, attempt, ledger.settle(send, attempt, "refused", attempt.detail, attempt.rule))
+    if message is None or not (attempt.ours or (channel.idempotent and verdict.rule not in HARD_STOPS)):
+        return _result(send, claim, attempt, ledger.settlement(send))
+    return _record(send, claim, attempt, channel.send(replace(message, send_at=attempt.send_at)), ledger)
 
 
-def _refusal(send: Send, message: Message | None, ledger: Ledger, settings: StrategySettings) -> str | None:
-    if message is None:
-        return "no message was written for this decision"
-    others = ledger.contacts(send, settings.contact_cap_days)
-    if len(others) >= settings.contact_cap:
-        days = ", ".join(day.isoformat() for day in sorted(others))
-        return f"contact cap: {settings.contact_cap} in {settings.contact_cap_days} days, contacted for {days}"
-    return None
+def _verdict(send: Send, message: Message | None, desk: Desk) -> Verdict:
+    """Judged after the claim: of two days' dispatches that meet, at least one sees the other's claim."""
+    page = desk.book.page(send.customer_id)
+    contacts = desk.ledger.contacts(send, desk.policy.widest_days)
+    others = tuple(OtherContact(contact.day, contact.campaign_id) for contact in contacts)
+    facts = Facts(send.customer_id, send.campaign_id, send.sent_for, message is not None, page.records, others)
+    judgement = judge(facts, desk.policy)
+    seen = page.seen | {contact.claim.key: contact.claim.sha256 for contact in contacts}
+    when = judgement.send_at.isoformat() if judgement.send_at else ""
+    return Verdict(judgement.rule, judgement.detail, when, seen)
 
 
 def _record(send: Send, claim: Claim, attempt: Attempt, receipt: Receipt, ledger: Ledger) -> _Result:
     if receipt.status == "sent" or receipt.status == "refused":
-        settled = ledger.settle(send, receipt.status, receipt.detail)
-        return _result(send, claim, settled, sent_now=settled.ours and settled.status == "sent")
+        rule = CHANNEL if receipt.status == "refused" else ""
+        settled = ledger.settle(send, attempt, receipt.status, receipt.detail, rule)
+        return _result(send, claim, attempt, settled, sent_now=settled.ours and settled.status == "sent")
     if receipt.status == "deferred" and attempt.ours:
         ledger.fail(send, attempt, receipt.detail)
         return _Result(None, receipt.detail, claim)
-    return _result(send, claim, ledger.settlement(send))
+    return _result(send, claim, attempt, ledger.settlement(send))
 
 
-def _result(send: Send, claim: Claim, settled: Settlement | None, sent_now: bool = False) -> _Result:
+def _result(
+    send: Send, claim: Claim, attempt: Attempt | None, settled: Settlement | None, sent_now: bool = False
+) -> _Result:
     """The row a ledger's state gives; the same on every later run."""
-    if claim.send_id != send.send_id:
-        return _Result("refused", f"this customer's day belongs to campaign {claim.campaign_id}", claim)
     if settled is None:
-        return _Result("unconfirmed", "an attempt was begun and its end is not known; it is not repeated", claim)
+        words = "an attempt was begun and its end is not known; it is not repeated"
+        return _Result("unconfirmed", words, claim, attempt=attempt)
     if settled.status == "sent" and claim.decision_id != send.decision_id:
-        return _Result("already_sent", f"sent for an earlier decision: {settled.detail}", claim)
-    return _Result(settled.status, settled.detail, claim, sent_now)
+        words = f"sent for an earlier decision: {settled.detail}"
+        return _Result("already_sent", words, claim, attempt=attempt, settled=settled)
+    return _Result(settled.status, settled.detail, claim, settled.rule, attempt, settled, sent_now)
 
 
 def _row(result: _Result, send: Send) -> dict[str, Any]:
@@ -219,3 +266,12 @@ def _row(result: _Result, send: Send) -> dict[str, Any]:
         "status": result.status,
         "detail": result.detail,
     }
+
+
+def _trace(result: _Result, send: Send) -> Trace:
+    parts = (result.claim, result.attempt, result.settled)
+    entries = tuple(part.entry for part in parts if part is not None)
+    attempt = result.attempt
+    return Trace(
+        send.send_id, result.rule, attempt.send_at if attempt else "", entries, dict(attempt.seen) if attempt else {}
+    )

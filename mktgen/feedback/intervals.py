@@ -32,32 +32,3 @@ def clustered_share(rows: pl.DataFrame) -> Interval:
     half = _Z / (1 + _Z**2 / effective) * sqrt(share * (1 - share) / effective + _Z**2 / (4 * effective**2))
     low, high = min(max(0.0, centre - half), share), max(min(1.0, centre + half), share)
     return Interval(value=share, low=low, high=high, method="wilson, clustered by customer")
-
-
-def clustered_difference(rows: pl.DataFrame) -> Interval | None:
-    """95% interval of the mean of one arm minus the other's; None unless both arms have at least two customers.
-
-    rows: customer_id, contacted (Boolean: the arm, as drawn), value. The estimate is the
-    difference of means as drawn (intention to treat); its variance is the sum over customers of the squared sum of
-    their influences (y - mean of the arm) / (rows of the arm).
-
-    Assumes that the draw was random, and that one customer's treatment doesn't reach another. Where a customer is drawn
-    anew each day, windows of both arms overlap and the difference shrinks towards 0. Normal approximation: too narrow
-    with few customers or one that spends most.
-    Reference: Imbens & Rubin, Causal Inference (2015), ch. 6; Liang & Zeger, Biometrika 73 (1986).
-    """
-    arms = rows.group_by("contacted").agg(
-        pl.len().alias("n"), pl.col("value").sum().alias("total"), pl.col("customer_id").n_unique().alias("customers")
-    )
-    if arms.height < 2 or min(arms["customers"].to_list()) < 2:
-        return None
-    means = arms.with_columns((pl.col("total") / pl.col("n")).alias("mean")).select("contacted", "n", "mean")
-    sign = pl.when(pl.col("contacted")).then(1.0).otherwise(-1.0)
-    influence = rows.join(means, on="contacted").select(
-        "customer_id", (sign * (pl.col("value") - pl.col("mean")) / pl.col("n")).alias("z")
-    )
-    by_customer = influence.sort("customer_id", "z").group_by("customer_id", maintain_order=True).agg(pl.col("z").sum())
-    spread = _Z * sqrt(float((by_customer["z"] ** 2).sum()))
-    mean = dict(means.select("contacted", "mean").iter_rows())
-    value = float(mean[True] - mean[False])
-    return Interval(value=value, low=value - spread, high=value + spread, method="difference of means, clustered")

@@ -9,11 +9,12 @@ from typing import Final
 
 import polars as pl
 
-from mktgen.documents import FeedbackReport, Refusal
-from mktgen.feedback.intervals import clustered_difference, clustered_share
+from mktgen.documents import FeedbackReport, Interval, Refusal
+from mktgen.feedback.intervals import clustered_share
+from mktgen.feedback.metrics import CALCULATED, Observed, figure, ours, shops
+from mktgen.metrics import CAPABILITIES, LIVE, refusals
 from mktgen.settings import FeedbackSettings
 
-LIVE: Final = "has_live_customers"
 _CALIBRATION_BINS: Final = 10
 
 
@@ -23,15 +24,19 @@ def measure(
     capabilities: Mapping[str, bool],
     partition: date,
     forecasts: Mapping[str, float] | None = None,
+    observed: Observed | None = None,
 ) -> FeedbackReport:
     """Metrics of contracts.ATTRIBUTIONS as of `partition`. A metric that can't be had is absent, and refused by name.
 
-    capabilities: of the source; `has_live_customers` True says that its customers can have received what we sent. It is
-    False where it is not given: a replayed history can't answer, and its redemptions are no response to us.
-    Rates come with `_low` and `_high` (95%, clustered by customer). Only matured rows make a rate; mailings whose
-    window is open are counted and rated apart, under `_open`. forecasts: figures of forecasts.py, reported beside.
+    capabilities: of the source; `has_live_customers` True says that its customers can have received what we sent. One
+    that is not given counts as missing: a replayed history can't answer, and its redemptions are no response to us.
+    observed: what was recorded of our own contacts beyond the attributions (impressions, offers, margins and costs,
+    covariates); see metrics.ours. Metrics of mktgen/metrics.py about our contacts stand under their names there; the `cvr`
+    of the shop's own mailings is `exposure_redemption_rate`. Rates come with `_low` and `_high` (95%, clustered by
+    customer). Only matured rows make a rate; mailings whose window is open are counted and rated apart, under
+    `_open`. forecasts: figures of forecasts.py, reported beside.
     """
-    live = capabilities.get(LIVE, False)
+    flags = {name: capabilities.get(name, False) for name in (*CAPABILITIES, LIVE)}
     decisions = attributions.filter(pl.col("kind") == "decision")
     exposures = attributions.filter(pl.col("kind") == "exposure")
     sent = decisions.filter(pl.col("was_sent"))
@@ -44,16 +49,23 @@ def measure(
         "exposures_matured": float(exposures["matured"].sum()),
     }
     metrics |= _would_have_bought(decisions.filter(pl.col("matured") & (pl.col("recommended") > 0)))
-    metrics |= _rate("exposure_redemption_rate", exposures.filter(pl.col("matured")))
+    mailed = figure("cvr", shops(attributions), flags, "shop")
+    metrics |= {} if isinstance(mailed, Refusal) else _flat({"exposure_redemption_rate": mailed["cvr"]})
     metrics |= _rate("exposure_redemption_rate_open", exposures.filter(~pl.col("matured")))
-    if live:
+    if flags[LIVE]:
         metrics |= _calibration(sent.filter(pl.col("matured") & pl.col("predicted").is_not_null()))
-        metrics |= _holdout_difference(decisions.filter(pl.col("matured")))
+    refused = {one.metric: one for one in refusals(flags, "ours")}
+    for name in CALCULATED:
+        found = figure(name, observed or ours(attributions), flags, "ours")
+        if isinstance(found, Refusal):
+            refused[name] = found
+        else:
+            metrics |= _flat(found)
     metrics |= forecasts or {}
     return FeedbackReport(
         partition=partition,
         metrics=dict(sorted(metrics.items())),
-        refused=_refused(metrics, capabilities, live),
+        refused=[refused[name] for name in sorted(refused)],
         notes=_notes(settings),
     )
 
@@ -72,8 +84,12 @@ def _rate(name: str, rows: pl.DataFrame) -> dict[str, float]:
 
 
 def _share(name: str, rows: pl.DataFrame, hit: pl.Expr) -> dict[str, float]:
-    found = clustered_share(rows.select("customer_id", hit.alias("hit")))
-    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+    return _flat({name: clustered_share(rows.select("customer_id", hit.alias("hit")))})
+
+
+def _flat(figures: Mapping[str, Interval]) -> dict[str, float]:
+    bounds = (((name, f.value), (f"{name}_low", f.low), (f"{name}_high", f.high)) for name, f in figures.items())
+    return {name: value for three in bounds for name, value in three}
 
 
 def _calibration(rows: pl.DataFrame) -> dict[str, float]:
@@ -90,55 +106,20 @@ def _calibration(rows: pl.DataFrame) -> dict[str, float]:
     )
     gap = _total((bins["predicted"] - bins["redeemed"]).abs() * bins["rows"]) / rows.height
     predicted = _total(ordered["predicted"]) / rows.height
-    metrics = _share("sent_redemption_rate", rows, pl.col("redeemed"))
-    metrics |= {
+    realised = _total(ordered["redeemed"].cast(pl.Float64)) / rows.height
+    metrics = {
         "sent_decisions_predicted": float(rows.height),
         "sent_predicted_rate": predicted,
         "sent_calibration_error": gap,
         "sent_brier": _total((ordered["predicted"] - ordered["redeemed"].cast(pl.Float64)) ** 2) / rows.height,
     }
     if predicted > 0:
-        metrics["sent_realised_over_predicted"] = metrics["sent_redemption_rate"] / predicted
+        metrics["sent_realised_over_predicted"] = realised / predicted
     return metrics
 
 
 def _total(values: pl.Series) -> float:
     return fsum(values.to_list())
-
-
-def _holdout_difference(rows: pl.DataFrame) -> dict[str, float]:
-    """Spend per decision of those not held out minus of those held out, as drawn: needs both, and something sent."""
-    if not rows["was_sent"].any() or rows.filter(pl.col("holdout"))["was_sent"].any():
-        return {}
-    found = clustered_difference(
-        rows.select("customer_id", (~pl.col("holdout")).alias("contacted"), pl.col("net_minor").alias("value"))
-    )
-    if found is None:
-        return {}
-    name = "holdout_difference_net_minor"
-    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
-
-
-def _refused(metrics: dict[str, float], capabilities: Mapping[str, bool], live: bool) -> list[Refusal]:
-    refused = []
-    if not (capabilities.get("has_impressions", False) and capabilities.get("has_clicks", False)):
-        missing = [name for name in ("has_impressions", "has_clicks") if not capabilities.get(name, False)]
-        refused.append(
-            Refusal(metric="ctr", missing=missing, reason="The source records no impressions and clicks to divide.")
-        )
-    if not live:
-        reason = (
-            "The source replays history: its customers can't have seen what we sent, so nothing is a response to it."
-        )
-        refused.append(Refusal(metric="response_to_our_sends", missing=[LIVE], reason=reason))
-    if "holdout_difference_net_minor" not in metrics:
-        reason = "It needs matured decisions that were really sent beside customers held out by our own draw."
-        missing = [] if live else [LIVE]
-        refused.append(Refusal(metric="uplift", missing=[*missing, "randomised_holdout_of_sent"], reason=reason))
-    reason = "Outcomes of actions that were not taken are unknown, and the shop logged no propensities for its own."
-    if not capabilities.get("has_propensity", False):
-        refused.append(Refusal(metric="off_policy_value", missing=["has_propensity"], reason=reason))
-    return refused
 
 
 def _notes(settings: FeedbackSettings) -> list[str]:

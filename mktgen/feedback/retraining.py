@@ -7,13 +7,19 @@ from datetime import date
 import polars as pl
 
 from mktgen.documents import FeedbackReport, RetrainingRequest
+from mktgen.feedback import effect_drift
 from mktgen.settings import FeedbackSettings
 
 
 def request_retraining(
-    drift: pl.DataFrame, report: FeedbackReport, settings: FeedbackSettings, partition: date
+    drift: pl.DataFrame,
+    report: FeedbackReport,
+    settings: FeedbackSettings,
+    partition: date,
+    ledger: pl.DataFrame | None = None,
 ) -> RetrainingRequest:
-    """Requested where a feature drifted (contracts.DRIFT), or redemptions fell short of what was predicted.
+    """Requested where a feature drifted (contracts.DRIFT), redemptions fell short of what was predicted, or the ledger
+    (contracts.EFFECT_LEDGER as of `partition`; None: not kept) says so: see effect_drift.reasons.
 
     A shortfall needs `min_matured` matured decisions that were really sent, and calls it where realised / predicted
     lies below `shortfall_ratio` at the upper end of the realised rate's 95% interval: chance alone doesn't retrain.
@@ -26,6 +32,7 @@ def request_retraining(
     ]
     shortfall = _shortfall(report, settings)
     reasons.extend([shortfall] if shortfall else [])
+    reasons.extend([] if ledger is None else effect_drift.reasons(ledger, settings, partition))
     return RetrainingRequest(partition=partition, requested=bool(reasons), reasons=reasons)
 
 
@@ -34,7 +41,7 @@ def _shortfall(report: FeedbackReport, settings: FeedbackSettings) -> str | None
     predicted = report.metrics.get("sent_predicted_rate", 0.0)
     if matured < settings.min_matured or predicted <= 0:
         return None
-    realised, high = report.metrics["sent_redemption_rate"], report.metrics["sent_redemption_rate_high"]
+    realised, high = report.metrics["cvr"], report.metrics["cvr_high"]
     if high / predicted >= settings.shortfall_ratio:
         return None
     return (

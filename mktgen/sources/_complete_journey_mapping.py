@@ -16,23 +16,23 @@ NON_MERCHANDISE: Final = (
 )  # fmt: skip
 NOT_GOODS: Final = ("UNKNOWN", "COUPON", "COUPON/MISC ITEMS", "FUEL")
 _ID: Final = r"^[0-9]{1,19}$"
-_PSEUDONYM: Final = r"^c[0-9a-f]{16}$"
+PSEUDONYM: Final = r"^c[0-9a-f]{16}$"
 _MONEY: Final = ("sales_value", "retail_disc", "coupon_disc", "coupon_match_disc")
 _SHARES: Final = ("mailer_share", "display_share")
 
 
-def _malformed(column: str, pattern: str = _ID) -> Rule:
+def malformed(column: str, pattern: str = _ID) -> Rule:
     name = "customer_id" if column == "household_id" else column
     return Rule(f"{name}_malformed", column, ~pl.col(column).fill_null("").str.contains(pattern))
 
 
-def _minor(column: str) -> pl.Expr:
+def minor(column: str) -> pl.Expr:
     """Cents from a decimal text; null where it isn't a finite number."""
     value = pl.col(column).str.strip_chars().cast(pl.Float64, strict=False)
     return pl.when(value.is_finite() & (value.abs() < 1e12)).then((value * 100).round().cast(pl.Int64))
 
 
-def _day(column: str) -> pl.Expr:
+def day_of(column: str) -> pl.Expr:
     return pl.col(column).str.slice(0, 10).str.to_date("%Y-%m-%d", strict=False)
 
 
@@ -70,13 +70,13 @@ def _transactions(day: date, timezone: str) -> TableMapping:
             "_event_time": moment.dt.replace_time_zone("UTC"),
             "_business_date": moment.dt.replace_time_zone("UTC").dt.convert_time_zone(timezone).dt.date(),
             "_quantity": pl.col("quantity").str.strip_chars().cast(pl.Int64, strict=False),
-            **{f"_{column}": _minor(column) for column in _MONEY},
+            **{f"_{column}": minor(column) for column in _MONEY},
         },
         rules=(
-            _malformed("household_id", _PSEUDONYM),
-            _malformed("basket_id"),
-            _malformed("product_id"),
-            _malformed("store_id"),
+            malformed("household_id", PSEUDONYM),
+            malformed("basket_id"),
+            malformed("product_id"),
+            malformed("store_id"),
             Rule("timestamp_unreadable", "transaction_timestamp", pl.col("_event_time").is_null()),
             Rule("outside_partition", "transaction_timestamp", pl.col("_business_date") != day),
             Rule("quantity_not_a_number", "quantity", pl.col("_quantity").is_null()),
@@ -113,11 +113,11 @@ def _redemptions(day: date) -> TableMapping:
     return TableMapping(
         table="coupon_redemptions",
         canonical="responses",
-        parsed={"_day": _day("redemption_date")},
+        parsed={"_day": day_of("redemption_date")},
         rules=(
-            _malformed("household_id", _PSEUDONYM),
-            _malformed("coupon_upc"),
-            _malformed("campaign_id"),
+            malformed("household_id", PSEUDONYM),
+            malformed("coupon_upc"),
+            malformed("campaign_id"),
             Rule("date_unreadable", "redemption_date", pl.col("_day").is_null()),
             Rule("outside_partition", "redemption_date", pl.col("_day") != day),
         ),
@@ -139,7 +139,7 @@ def _promotions(week: date) -> TableMapping:
         table="promotions",
         canonical="context_promotions",
         parsed={},
-        rules=(_malformed("product_id"), _malformed("store_id")),
+        rules=(malformed("product_id"), malformed("store_id")),
         columns={
             "item_id": pl.col("product_id"),
             "store_id": pl.col("store_id"),
@@ -158,9 +158,9 @@ def _promotion_plan(day: date) -> TableMapping:
     return TableMapping(
         table="promotion_plan",
         canonical="item_promotions",
-        parsed={"_week": _day("week_start"), **{f"_{name}": share for name, share in shares.items()}},
+        parsed={"_week": day_of("week_start"), **{f"_{name}": share for name, share in shares.items()}},
         rules=(
-            _malformed("product_id"),
+            malformed("product_id"),
             Rule("week_unreadable", "week_start", pl.col("_week").is_null()),
             Rule("week_is_past", "week_start", pl.col("_week") < day),
             *(
@@ -182,9 +182,9 @@ def _campaign_descriptions() -> TableMapping:
     return TableMapping(
         table="campaign_descriptions",
         canonical="campaigns",
-        parsed={"_start": _day("start_date"), "_end": _day("end_date")},
+        parsed={"_start": day_of("start_date"), "_end": day_of("end_date")},
         rules=(
-            _malformed("campaign_id"),
+            malformed("campaign_id"),
             Rule("start_unreadable", "start_date", pl.col("_start").is_null()),
             Rule("end_unreadable", "end_date", pl.col("_end").is_null()),
             Rule("ends_before_start", "end_date", pl.col("_end") < pl.col("_start")),
@@ -205,8 +205,8 @@ def _campaigns(day: date) -> TableMapping:
         canonical="exposures",
         parsed={},
         rules=(
-            _malformed("household_id", _PSEUDONYM),
-            _malformed("campaign_id"),
+            malformed("household_id", PSEUDONYM),
+            malformed("campaign_id"),
             Rule("campaign_unknown", "campaign_id", pl.col("start_date").is_null()),
         ),
         columns={
@@ -228,9 +228,9 @@ def _coupons() -> TableMapping:
         canonical="offer_items",
         parsed={},
         rules=(
-            _malformed("coupon_upc"),
-            _malformed("product_id"),
-            _malformed("campaign_id"),
+            malformed("coupon_upc"),
+            malformed("product_id"),
+            malformed("campaign_id"),
             Rule("campaign_unknown", "campaign_id", pl.col("start_date").is_null()),
         ),
         columns={
@@ -253,7 +253,7 @@ def reference_mappings() -> dict[str, TableMapping]:
             table="products",
             canonical="items",
             parsed={},
-            rules=(_malformed("product_id"),),
+            rules=(malformed("product_id"),),
             columns={
                 "item_id": pl.col("product_id"),
                 "department": department,
@@ -270,7 +270,7 @@ def reference_mappings() -> dict[str, TableMapping]:
             table="demographics",
             canonical="customers",
             parsed={},
-            rules=(_malformed("household_id", _PSEUDONYM),),
+            rules=(malformed("household_id", PSEUDONYM),),
             columns={"customer_id": pl.col("household_id")} | {name: pl.col(name) for name in attributes},
             key=("household_id",),
         ),

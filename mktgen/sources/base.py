@@ -62,6 +62,16 @@ class TableMapping:
     merge_by_or: tuple[str, ...] = ()
 
 
+class ObjectReader(Protocol):
+    """The only thing a source may know of S3: objects that another part of the product wrote for it."""
+
+    def keys(self, prefix: str) -> list[str]:
+        """Keys below a prefix, in order."""
+
+    def get(self, key: str) -> bytes | None:
+        """The object; None where there is none."""
+
+
 class Source(Protocol):
     """An upstream whose partitions are business days in its own time zone.
 

@@ -129,14 +129,43 @@ class CompleteJourney:
     def read_reference(self) -> dict[str, pl.DataFrame]:
         return {name: self._finish(pl.read_parquet(self._data / f"{name}.parquet")) for name in REFERENCE}
 
+    def order_rows(self, first: date, last: date, households: list[str]) -> pl.DataFrame:
+        """Rows of `transactions` of some households, by `_day`, identifiers as the wheel has them: for a market around it."""
+        days = [first + timedelta(days=offset) for offset in range((last - first).days + 1)]
+        mine = pl.col("household_id").cast(pl.String).is_in(households)
+        parts = [_texts(self._transactions(first, last, mine))]
+        for day in days:
+            path = self._dropped(day).get("transactions")
+            if path is not None:
+                parts = [part.filter(pl.col("_day") != str(day)) for part in parts]
+                rows = _texts(_read_file(path, COLUMNS["transactions"]))
+                parts.append(rows.filter(mine).with_columns(pl.lit(str(day)).alias("_day")))
+        return pl.concat(parts, how="diagonal").sort("_day", maintain_order=True)
+
+    @cached_property
+    def mailing_history(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Redemptions (household_id, day) and mailings (household_id, day) of the whole wheel, identifiers as it has them."""
+        dates = self._campaigns["campaign_descriptions"].select("campaign_id", pl.col("start_date").dt.date())
+        mailed = self._campaigns["campaigns"].join(dates, on="campaign_id").rename({"start_date": "day"})
+        redeemed = self._redemptions(self.first_day, self.last_day).rename({"_day": "day"})
+        household = pl.col("household_id").cast(pl.String)
+        return redeemed.select(household, "day"), mailed.select(household, "day")
+
+    @cached_property
+    def households(self) -> list[str]:
+        """Identifiers of all households of the wheel, sorted as texts."""
+        found = pl.scan_parquet(self._data / "transactions.parquet").select(pl.col("household_id").unique())
+        every = pl.concat([found.collect(), self._campaigns["campaigns"].select("household_id")])
+        return every["household_id"].cast(pl.String).unique().sort().to_list()
+
     def mappings(self, day: date, reference: Mapping[str, pl.DataFrame]) -> dict[str, TableMapping]:
         if not reference:
             return reference_mappings()
         return mappings(day, self.promotion_week(day), self.timezone)
 
-    def _transactions(self, first: date, last: date) -> pl.DataFrame:
+    def _transactions(self, first: date, last: date, rows: pl.Expr | bool = True) -> pl.DataFrame:
         local = pl.col("transaction_timestamp").dt.replace_time_zone("UTC").dt.convert_time_zone(TIMEZONE).dt.date()
-        frame = pl.scan_parquet(self._data / "transactions.parquet").with_columns(local.alias("_day"))
+        frame = pl.scan_parquet(self._data / "transactions.parquet").filter(rows).with_columns(local.alias("_day"))
         return frame.filter(pl.col("_day").is_between(first, last)).sort("_day", maintain_order=True).collect()
 
     def _redemptions(self, first: date, last: date) -> pl.DataFrame:
@@ -221,11 +250,7 @@ class CompleteJourney:
 
     def _finish(self, frame: pl.DataFrame) -> pl.DataFrame:
         """All values as the strings they were received as, numbered rows, customers pseudonymised."""
-        texts = [
-            pl.col(name).dt.strftime("%Y-%m-%d %H:%M:%S") if dtype == pl.Datetime else pl.col(name).cast(pl.String)
-            for name, dtype in frame.schema.items()
-        ]
-        frame = frame.select(texts)
+        frame = _texts(frame)
         if "household_id" in frame.columns:
             frame = pseudonymise(frame, "household_id", self._key, NUMERIC_ID)
         return frame.with_row_index("row")
@@ -234,6 +259,13 @@ class CompleteJourney:
 def _take(parts: dict[date, pl.DataFrame], day: date, table: str) -> pl.DataFrame:
     empty = pl.DataFrame(schema=dict.fromkeys(COLUMNS[table], pl.String))
     return parts.get(day, empty)
+
+
+def _texts(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.select(
+        pl.col(name).dt.strftime("%Y-%m-%d %H:%M:%S") if dtype == pl.Datetime else pl.col(name).cast(pl.String)
+        for name, dtype in frame.schema.items()
+    )
 
 
 def _read_file(path: Path, columns: tuple[str, ...] | None) -> pl.DataFrame:

@@ -11,17 +11,19 @@ import polars as pl
 from mktgen.config import config_version
 from mktgen.contracts import CATEGORY_SCORES, CUSTOMER_SCORES, ITEM_SCORES
 from mktgen.copywriting import writer
-from mktgen.documents import AllocationReport, Promotion, PublishedStrategy, Strategy
+from mktgen.documents import AllocationReport, Promotion, PublishedStrategy, ResponseReport, Strategy
 from mktgen.errors import GateFailed
 from mktgen.evaluation import gates
 from mktgen.models.base import CategoryModel, History, Model, VectorModel
 from mktgen.settings import FeatureSettings
+from mktgen.steps import responding
 from mktgen.steps.data import days_between
 from mktgen.steps.runner import Outcome, Platform, Read, Run
 from mktgen.steps.training import CAMPAIGN_TABLES, REDEMPTION, campaign_reads, training_day
 from mktgen.steps.validation import champion_days, load_model, trained_model
 from mktgen.steps.worlds import PLAN_DAYS, around, around_reads
-from mktgen.strategy import document, mailings, offers, policy, recommendations, redemption, segments
+from mktgen.strategy import contact_history, document, mailings, offers, policy, recommendations, redemption, segments
+from mktgen.strategy.decision_rows import NO_CONTACT, Versions
 
 SCORING: Final = ("sequences", "customer_features", "item_features")
 # Some hundreds of megabytes at once, while what each block costs anew (the output layer of the catalogue) is little beside
@@ -145,6 +147,7 @@ def allocate_reads(day: date, platform: Platform) -> list[Read]:
         *today(("item_scores", "customer_scores"), day, "score"),
         *today(("customer_segments",), day, "segment"),
         *today(("recommendations",), day, "recommend"),
+        *today(("response_model", "response_report"), day, "learn_response"),
         catalogue(platform),
         *campaign_reads(day, platform),
         recent_sends(day, platform),
@@ -158,16 +161,22 @@ def _affinity_lines(day: date, platform: Platform) -> Read:
 
 
 def recent_sends(day: date, platform: Platform) -> Read:
-    """What was really sent in the days that the contact cap looks back on: `contact_cap_days` with today, as the ledger."""
-    since = day - timedelta(days=platform.settings.strategy.contact_cap_days - 1)
+    """What was really sent in the days that caps and exclusions look back on: with today so many days, as the ledger."""
+    settings = platform.settings
+    since = day - timedelta(days=contact_history.widest_days(settings.contact, settings.strategy.contact_cap_days) - 1)
     days = tuple(found for found in platform.store.partitions("sends") if since <= found < day)
     return Read("sends", days, required=False)
 
 
 def recent_contacts(run: Run) -> pl.DataFrame:
     """customer_id, contacts (Int64) inside the cap's window; a send that may have arrived counts as one that did."""
-    made = run.table("sends").filter(pl.col("status") != "refused")
+    since = run.day - timedelta(days=run.settings.strategy.contact_cap_days)
+    made = run.table("sends").filter((pl.col("status") != "refused") & (pl.col("sent_for") > since))
     return made.group_by("customer_id").agg(contacts=pl.len().cast(pl.Int64)).sort("customer_id")
+
+
+def campaign_types(campaigns: pl.DataFrame) -> dict[str, str]:
+    return dict(campaigns.select("campaign_id", "campaign_type").sort("campaign_id").iter_rows())
 
 
 def allocate(run: Run) -> Outcome:
@@ -180,15 +189,21 @@ def allocate(run: Run) -> Outcome:
         campaigns["campaigns"], campaigns["offers"], campaigns["offer_items"], run.table("items"),
         run.table("item_scores"), campaigns["exposures"], campaigns["responses"], model, run.day, settings.strategy,
     )  # fmt: skip
-    versions = policy.Versions(model=model_version(run), config=config_version((settings.strategy,))[:12])
+    candidates, draws = responding.worth(run, candidates, settings)
+    types = campaign_types(campaigns["campaigns"])
+    allowed = contact_history.contactable(candidates, run.table("sends"), settings.contact, types, run.day)
+    versions = Versions(model_version(run), config_version((settings.strategy,))[:12], policy.POLICY_VERSION)
     result = policy.decide(
-        candidates, run.table("customer_segments"), settings.strategy, run.day, settings.seed, versions,
-        f"holdout:{settings.seed}", recent_contacts(run), run.table("recommendations"),
+        allowed, run.table("customer_segments"), settings.strategy, run.day, settings.seed, versions,
+        f"holdout:{settings.seed}", recent_contacts(run), run.table("recommendations"), draws,
     )  # fmt: skip
     plan = AllocationReport(
-        partition=run.day, allocation=result.allocation, notes=[model.note, *result.notes], versions=versions.__dict__
+        partition=run.day,
+        allocation=result.allocation,
+        notes=[model.note, _value_note(run), *result.notes],
+        versions=versions.__dict__,
     )
-    contacts = result.decisions.filter(pl.col("action") != policy.NO_CONTACT).height
+    contacts = result.decisions.filter(pl.col("action") != NO_CONTACT).height
     note = (
         f"{result.decisions.height} decisions, {contacts} contacts, {result.decisions['holdout'].sum()} held out; worst case "
         f"{plan.allocation.worst_case_cost_minor} of {plan.allocation.budget_minor}, gap {plan.allocation.gap_share:.3%}"
@@ -198,6 +213,14 @@ def allocate(run: Run) -> Outcome:
         documents={"allocation": plan},
         notes=[note, *plan.notes],
     )
+
+
+def _value_note(run: Run) -> str:
+    """What the values of the day's offers rest on."""
+    report = run.document("response_report", ResponseReport)
+    if report.usable:
+        return f"values are incremental: learned from {report.trials} randomised decisions, {len(report.actions)} offers tried"
+    return f"values are assumed, not learned: {report.reason}"
 
 
 def model_version(run: Run) -> str:
@@ -258,7 +281,7 @@ def evaluate_reads(day: date, platform: Platform) -> list[Read]:
         *today(("strategy_draft", "messages"), day, "write_briefs"),
         *today(("decisions", "offer_scores"), day, "allocate"),
         *today(("customer_features",), day, "extract_features"),
-        *(read for read in campaign_reads(day, platform) if read.artefact in ("exposures", "offers")),
+        *(read for read in campaign_reads(day, platform) if read.artefact in ("exposures", "offers", "campaigns")),
         recent_sends(day, platform),
     ]
 
@@ -282,9 +305,12 @@ def evaluate_strategy(run: Run) -> Outcome:
             promotion=promotion,
             model_metrics=_champion_metrics(run, promotion),
             capabilities=run.platform.source.capabilities.as_dict(),
+            recent_sends=run.table("sends"),
+            campaign_types=campaign_types(run.table("campaigns")),
         ),
         run.settings.strategy,
         run.settings.evaluation,
+        run.settings.contact,
     )
     status = "stopped" if evaluation.stopped else "evaluated"
     strategy = draft.model_copy(update={"status": status, "evaluation": evaluation})

@@ -74,7 +74,7 @@ class Platform:
 
     @cached_property
     def source(self) -> Source:
-        return open_source(self.settings.source, self.environment.pseudonym_key)
+        return open_source(self.settings.source, self.environment.pseudonym_key, self.objects)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import polars as pl
 
 from mktgen.documents import Allocation, Campaign, Interval, OfferLine, Strategy, WhyExample
 from mktgen.settings import StrategySettings
-from mktgen.strategy.policy import NO_CONTACT
+from mktgen.strategy.decision_rows import NO_CONTACT
 
 SHOWN_OFFERS: Final = 10
 SHOWN_ITEMS: Final = 10
@@ -225,7 +225,7 @@ def _reasons(
     reasons = [
         f"{info['campaign_type']} campaign {info['campaign_id']} runs until {info['end_date']}",
         f"those contacted redeem with p = {p:.1%} on average; all {everyone.height} scored customers: {average:.1%}",
-        f"{sent.height - explored} chosen by value under the budget, {explored} drawn to explore",
+        f"{sent.height - explored} drawn as the likeliest action, {explored} as a less likely one, to learn",
     ]
     price = inputs.allocation.shadow_price
     if price > 0:

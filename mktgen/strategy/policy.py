@@ -1,63 +1,36 @@
 """The stochastic policy: a decision for every active customer, each with its action set and exact propensities.
 
-What: of the N customers that may be contacted, exactly m explorers are drawn uniformly without replacement; an
-explorer draws uniformly from its own action set A, everyone else gets the allocated action.
-Formula: P(a) = (1 - m/N) * 1[a is allocated] + (m/N) / |A|, the marginal propensity over the draw of explorers.
-Budget: the allocation may spend the budget less a reserve, the reserve being the sum of the m largest costs that any
-m explorers could incur; so no draw overspends. Assumption: the action set and the allocation don't depend on the draw.
-When it fails: joint propensities of two customers are not products (m is fixed), which matters only for variances of
-off-policy estimates, by a factor of about 1 - 1/N. Reference: Horvitz & Thompson (1952).
-
-Hold-out: a keyed hash of the customer, the same on every day and in every rerun; held-out customers are left alone and
-their propensity of no contact is 1, given that they are held out.
+What: chances of every action by mixture.py, within the budget less the dearest single action; drawn by rounding.py, which
+keeps each customer's chances exactly and the sum of costs within that reserve of what was expected: no draw overspends.
+A share of customers gets business as usual instead: offers by the chance of redemption, as a shop does without a model of
+effect, with their share of the budget. Hold-outs are left alone: no contact is certain, given that they are held out.
+Assumption: chances don't depend on the draw. When it fails: joint propensities of two customers are not products (costs are
+balanced), which matters only for variances of off-policy estimates, by a factor of about 1 - 1/N.
+Reference: Horvitz & Thompson (1952); Gandhi, Khuller, Parthasarathy & Srinivasan (2006).
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from mktgen.contracts import DECISIONS
 from mktgen.documents import Allocation
 from mktgen.errors import PermanentError
 from mktgen.settings import StrategySettings
-from mktgen.strategy.allocation import AllocationResult, allocate
+from mktgen.strategy import arms
+from mktgen.strategy.allocation import allocate
+from mktgen.strategy.decision_rows import NO_CONTACT, Versions, decision_rows
+from mktgen.strategy.mixture import Floats, Mixture, Problem, mixture
+from mktgen.strategy.rounding import draw_actions
 
-NO_CONTACT: Final = "no_contact"
-POLICY_VERSION: Final = "explore-fixed-m/1"
-# Exploration may reserve at most this share of the budget; beyond it the propensity floor is lowered, openly.
-EXPLORATION_BUDGET_SHARE: Final = 0.5
-_SCALE: Final = float(2**64)
-
-
-@dataclass(frozen=True)
-class Versions:
-    """What made a decision: written into every row."""
-
-    model: str
-    config: str
-    policy: str = POLICY_VERSION
-
-
-@dataclass(frozen=True)
-class Exploration:
-    """How many of the eligible customers explore, the budget kept back for them, and the floor that this gives."""
-
-    explorers: int
-    eligible: int
-    reserve_minor: int
-    floor: float
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def share(self) -> float:
-        return self.explorers / self.eligible if self.eligible else 0.0
+POLICY_VERSION: Final = "mixture-rounded/1"
 
 
 @dataclass(frozen=True)
@@ -66,14 +39,7 @@ class PolicyResult:
 
     decisions: pl.DataFrame
     allocation: Allocation
-    exploration: Exploration
     notes: list[str]
-
-
-def is_held_out(customer_id: str, share: float, key: str) -> bool:
-    """Whether a customer belongs to the permanent hold-out: keyed BLAKE2b of the id, as a number in [0, 1), < share."""
-    digest = hashlib.blake2b(customer_id.encode(), key=hashlib.sha256(key.encode()).digest(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") / _SCALE < share
 
 
 def decide(
@@ -86,197 +52,157 @@ def decide(
     holdout_key: str,
     recent_contacts: pl.DataFrame,
     recommendations: pl.DataFrame | None = None,
+    value_draws: pl.DataFrame | None = None,
 ) -> PolicyResult:
-    """Plan exploration, allocate what remains of the budget, draw: the whole policy of one day.
+    """The whole policy of one day; the order of rows does not matter.
 
     candidates: contracts.OFFER_SCORES. customers: contracts.CUSTOMER_SEGMENTS, one row for EVERY active customer.
     recent_contacts: customer_id (String), contacts (Int64, in the last settings.contact_cap_days; customers without
-    a row have 0). recommendations: contracts.RECOMMENDATIONS, to fill a message with further items.
+    a row have 0). recommendations: contracts.RECOMMENDATIONS, to fill a message with further items. value_draws:
+    customer_id, offer_id, draws (Array of Float64, all of one length): the posterior of what a candidate is worth; None:
+    value_minor is taken as known. Raises PermanentError where a candidate has no draws.
     """
-    eligible = eligible_candidates(candidates, customers, settings, holdout_key, recent_contacts)
-    exploration = plan_exploration(eligible, settings)
-    assignments, result = allocate(eligible, settings.budget_minor - exploration.reserve_minor)
-    decisions = draw(
-        assignments,
-        eligible,
-        customers,
-        settings,
-        partition,
-        seed,
-        versions,
-        holdout_key,
-        exploration,
-        recommendations,
+    among = arms.arms(customers["customer_id"].sort(), settings, holdout_key)
+    eligible = eligible_candidates(candidates, among, settings, holdout_key, recent_contacts)
+    ours, usual = (
+        eligible.join(among.filter(arm=arm), on="customer_id", how="semi") for arm in (arms.POLICY, arms.USUAL)
     )
-    allocation = _allocation(decisions, eligible, exploration, result, settings)
-    return PolicyResult(decisions, allocation, exploration, exploration.notes)
+    for_usual = _usual_budget(ours, usual, settings.budget_minor)
+    as_usual, _ = allocate(usual.with_columns(value_minor=pl.col("p_redeem")), for_usual)
+    budget = settings.budget_minor - for_usual
+    table = Table.of(ours, value_draws)
+    reserve = int(table.problem.cost.max(initial=0))
+    chances = mixture(table.problem, max(budget - reserve, 0), settings.propensity_floor if budget > reserve else 0.0)
+    drawn = draw_actions(chances.p, table.problem.cost, table.keys, _stream(seed, partition))
+    decisions = decision_rows(
+        customers.join(among, on="customer_id"), table.drawn_rows(chances.p, drawn), usual, as_usual, settings, partition,
+        versions, recommendations,
+    )  # fmt: skip
+    _, best = allocate(ours, max(budget - reserve, 0))
+    allocation = Allocation(
+        budget_minor=settings.budget_minor,
+        usual_budget_minor=for_usual,
+        worst_case_cost_minor=table.worst_case(chances) + int(as_usual["cost_minor"].sum()),
+        expected_cost_minor=chances.cost_minor,
+        expected_value_minor=chances.value_minor,
+        allocated_cost_minor=best.cost_minor,
+        value_minor=best.value_minor,
+        bound_minor=best.bound_minor,
+        gap_share=best.gap_share,
+        shadow_price=chances.price,
+        propensity_floor=chances.floor,
+        contacts=decisions.filter(pl.col("action") != NO_CONTACT).height,
+        candidates=eligible.height,
+    )
+    return PolicyResult(decisions, allocation, _notes(table, chances, settings))
 
 
 def eligible_candidates(
     candidates: pl.DataFrame,
-    customers: pl.DataFrame,
+    among: pl.DataFrame,
     settings: StrategySettings,
     holdout_key: str,
     recent_contacts: pl.DataFrame,
 ) -> pl.DataFrame:
-    """The candidates of customers that may be contacted: active, not held out, under the contact cap."""
-    held_out = [c for c in customers["customer_id"] if is_held_out(c, settings.holdout_share, holdout_key)]
+    """The candidates of customers that may be contacted: active, not held out (by all or by the campaign), under the cap.
+
+    among: customer_id, arm (see arms.arms) of the active customers.
+    """
     capped = recent_contacts.filter(pl.col("contacts") >= settings.contact_cap).select("customer_id")
-    kept = candidates.join(customers.select("customer_id"), on="customer_id", how="semi")
+    kept = candidates.join(among.filter(pl.col("arm") != arms.HOLDOUT), on="customer_id", how="semi")
     kept = kept.join(capped, on="customer_id", how="anti")
-    return kept.filter(~pl.col("customer_id").is_in(held_out)).sort("customer_id", "offer_id")
+    return arms.without_campaign_holdouts(kept, settings.campaign_holdout_share, holdout_key).sort(
+        "customer_id", "offer_id"
+    )
 
 
-def plan_exploration(eligible: pl.DataFrame, settings: StrategySettings) -> Exploration:
-    """The smallest m that lifts every action's propensity to the floor, if the budget allows; else as many as it does.
-
-    With |A| actions the least propensity is (m/N) / |A|, so m = ceil(floor * N * max |A|).
-    """
-    per_customer = eligible.group_by("customer_id").agg(pl.len() + 1, pl.col("cost_minor").max().alias("worst"))
-    number = per_customer.height
-    if number == 0:
-        return Exploration(0, 0, 0, 0.0, ["nobody can be contacted: no eligible customer has a candidate offer"])
-    largest_set = int(per_customer["len"].max())  # type: ignore[arg-type]
-    needed = math.ceil(settings.propensity_floor * number * largest_set - 1e-9)
-    worst = np.cumsum(np.sort(per_customer["worst"].to_numpy())[::-1])
-    affordable = int(np.searchsorted(worst, EXPLORATION_BUDGET_SHARE * settings.budget_minor, side="right"))
-    explorers = min(needed, affordable, number)
-    reserve = int(worst[explorers - 1]) if explorers else 0
-    floor = explorers / number / largest_set
-    return Exploration(explorers, number, reserve, floor, _exploration_notes(explorers, needed, floor, settings))
+def _usual_budget(ours: pl.DataFrame, usual: pl.DataFrame, budget: int) -> int:
+    """The same budget per eligible customer in both arms."""
+    counts = [frame["customer_id"].n_unique() for frame in (ours, usual)]
+    return budget * counts[1] // sum(counts) if counts[1] else 0
 
 
-def _exploration_notes(explorers: int, needed: int, floor: float, settings: StrategySettings) -> list[str]:
-    if explorers >= needed:
+@dataclass(frozen=True)
+class Table:
+    """Candidates as arrays: customer i in order of id, action 0 no contact, then the customer's offers in order of id."""
+
+    problem: Problem
+    customers: pl.Series
+    candidates: pl.DataFrame  # with columns row and column: their place
+
+    @classmethod
+    def of(cls, eligible: pl.DataFrame, value_draws: pl.DataFrame | None) -> Table:
+        """`eligible`: sorted by customer_id, offer_id."""
+        place = eligible.with_columns(
+            row=pl.col("customer_id").rle_id().cast(pl.Int64), column=pl.int_range(1, pl.len() + 1).over("customer_id")
+        )
+        row, column = place["row"].to_numpy(), place["column"].to_numpy()
+        customers = eligible["customer_id"].unique(maintain_order=True)
+        shape = (customers.len(), int(column.max(initial=0)) + 1)
+        values = _draws(eligible, value_draws)
+        value = np.zeros((values.shape[1], *shape))
+        value[:, row, column] = values.T
+        cost, allowed = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.bool_)
+        cost[row, column] = eligible["cost_minor"].to_numpy()
+        allowed[row, column] = True
+        allowed[:, 0] = True
+        return cls(Problem(value, cost, allowed), customers, place)
+
+    @property
+    def keys(self) -> NDArray[np.uint64]:
+        """A number of each customer: 64 bits of its id's hash."""
+        digests = (hashlib.blake2b(customer.encode(), digest_size=8).digest() for customer in self.customers)
+        return np.array([int.from_bytes(digest, "big") for digest in digests], dtype=np.uint64)
+
+    def worst_case(self, chances: Mixture) -> int:
+        """The most that any draw costs: what is expected, and the dearest action of one customer who still has a choice."""
+        undecided = (chances.p > 0) & (chances.p < 1)
+        dearest = int(self.problem.cost.max(initial=0, where=undecided))
+        return math.ceil(chances.cost_minor - 1e-6) + dearest
+
+    def drawn_rows(self, p: Floats, drawn: NDArray[np.int64]) -> pl.DataFrame:
+        """The candidates and no contact of every customer: customer_id, column, the candidate's facts, p, drawn, likeliest."""
+        count = self.customers.len()
+        none = pl.DataFrame(
+            {"customer_id": self.customers, "row": np.arange(count), "column": np.zeros(count, dtype=np.int64)},
+            schema={"customer_id": pl.String, "row": pl.Int64, "column": pl.Int64},
+        )
+        rows = pl.concat([none, self.candidates], how="diagonal").sort("row", "column")
+        row, column = rows["row"].to_numpy(), rows["column"].to_numpy()
+        return rows.with_columns(
+            p=pl.Series(p[row, column], dtype=pl.Float64),
+            drawn=pl.Series(drawn[row] == column, dtype=pl.Boolean),
+            likeliest=pl.Series(p.argmax(axis=1)[row] == column if count else [], dtype=pl.Boolean),
+        ).drop("row")
+
+
+def _draws(eligible: pl.DataFrame, value_draws: pl.DataFrame | None) -> Floats:
+    """[rows, S] values of the candidates."""
+    if value_draws is None:
+        return eligible["value_minor"].to_numpy().reshape(-1, 1)
+    joined = eligible.select("customer_id", "offer_id").join(
+        value_draws, on=["customer_id", "offer_id"], how="left", maintain_order="left"
+    )
+    missing = joined.filter(pl.col("draws").is_null())
+    if missing.height:
+        raise PermanentError(f"policy: {missing.height} candidates have no posterior, e.g. {missing.row(0)[:2]}")
+    return joined["draws"].to_numpy().reshape(joined.height, -1)
+
+
+def _notes(table: Table, chances: Mixture, settings: StrategySettings) -> list[str]:
+    if table.customers.is_empty():
+        return ["nobody can be contacted: no eligible customer has a candidate offer"]
+    actions = int(table.problem.allowed.sum(axis=1).max())
+    wanted = min(settings.propensity_floor, 1.0 / actions)
+    if chances.floor >= wanted - 1e-12:
         return []
-    if explorers == 0:
+    if chances.floor == 0.0:
         return [
-            f"exploration is off: the budget of {settings.budget_minor} minor units can't reserve one explorer's cost; "
-            "these decisions can't serve off-policy evaluation"
+            f"exploration is off: the budget of {settings.budget_minor} minor units can't bear one customer's cost; these "
+            "decisions can't serve off-policy evaluation"
         ]
-    return [f"propensity floor lowered from {settings.propensity_floor} to {floor:.5f}: the budget reserves no more"]
-
-
-def draw(
-    assignments: pl.DataFrame,
-    candidates: pl.DataFrame,
-    customers: pl.DataFrame,
-    settings: StrategySettings,
-    partition: date,
-    seed: int,
-    versions: Versions,
-    holdout_key: str,
-    exploration: Exploration,
-    recommendations: pl.DataFrame | None = None,
-) -> pl.DataFrame:
-    """Draw one action for every customer; returns contracts.DECISIONS sorted by customer_id.
-
-    candidates: those of `eligible_candidates`; assignments: rows of it, at most one per customer. The draw depends on
-    seed, partition and the set of eligible customers, on nothing else.
-    Raises PermanentError where an assignment is not among the candidates.
-    """
-    chosen = dict(assignments.select("customer_id", "offer_id").iter_rows())
-    offers: dict[str, dict[str, dict[str, object]]] = {}
-    for row in candidates.sort("customer_id", "offer_id").iter_rows(named=True):
-        offers.setdefault(row["customer_id"], {})[row["offer_id"]] = row
-    _check_assignments(chosen, offers)
-    rng = np.random.Generator(np.random.PCG64(_stream(seed, partition)))
-    eligible = sorted(offers)
-    picked = rng.choice(len(eligible), size=exploration.explorers, replace=False) if eligible else np.array([], int)
-    explorers = {eligible[int(index)] for index in picked}
-    uniform = dict(zip(eligible, rng.random(len(eligible)).tolist(), strict=True))
-    further = _further_items(recommendations)
-    rows = []
-    for customer, segment in customers.select("customer_id", "segment_id").sort("customer_id").iter_rows():
-        own = offers.get(customer, {})
-        actions = [NO_CONTACT, *own]
-        allocated = chosen.get(customer, NO_CONTACT)
-        explored = customer in explorers
-        action = actions[int(uniform[customer] * len(actions))] if explored else allocated
-        row = _action_columns(own.get(action), further.get(customer, []), settings)
-        propensities = _propensities(actions, allocated, exploration.share if own else 0.0)
-        row |= {
-            "decision_id": _decision_id(partition, customer, versions),
-            "customer_id": customer,
-            "segment_id": segment,
-            "action": action,
-            "action_set": actions,
-            "action_propensities": propensities,
-            "propensity": propensities[actions.index(action)],
-            "explored": explored,
-            "holdout": is_held_out(customer, settings.holdout_share, holdout_key),
-            "holdout_share": settings.holdout_share,
-            "model_version": versions.model,
-            "policy_version": versions.policy,
-            "config_version": versions.config,
-        }
-        rows.append(row)
-    return DECISIONS.check(pl.DataFrame(rows, schema=DECISIONS.columns))
-
-
-def _check_assignments(chosen: dict[str, str], offers: dict[str, dict[str, dict[str, object]]]) -> None:
-    for customer, offer in chosen.items():
-        if offer not in offers.get(customer, {}):
-            raise PermanentError(f"policy: {offer} was allocated to {customer}, who has no such candidate")
-
-
-def _propensities(actions: list[str], allocated: str, explore: float) -> list[float]:
-    return [(1 - explore) * (action == allocated) + explore / len(actions) for action in actions]
-
-
-def _action_columns(
-    candidate: dict[str, object] | None, further: list[str], settings: StrategySettings
-) -> dict[str, object]:
-    if candidate is None:
-        empty: dict[str, object] = dict.fromkeys(("campaign_id", "offer_id", "channel", "p_redeem"))
-        return empty | {"item_ids": [], "expected_value_minor": 0.0, "cost_minor": 0}
-    shown = str(candidate["item_id"])
-    items = [shown, *(item for item in further if item != shown)][: settings.items_per_message]
-    return {
-        "campaign_id": candidate["campaign_id"],
-        "offer_id": candidate["offer_id"],
-        "channel": settings.channel,
-        "p_redeem": candidate["p_redeem"],
-        "item_ids": items,
-        "expected_value_minor": candidate["value_minor"],
-        "cost_minor": candidate["cost_minor"],
-    }
-
-
-def _further_items(recommendations: pl.DataFrame | None) -> dict[str, list[str]]:
-    """Recommended items of each customer, seen and unseen in turn, best first."""
-    if recommendations is None:
-        return {}
-    ordered = recommendations.sort("customer_id", "rank", "seen", "item_id", descending=[False, False, True, False])
-    grouped = ordered.group_by("customer_id", maintain_order=True).agg("item_id")
-    return dict(grouped.iter_rows())
+    return [f"propensity floor lowered from {wanted:.4f} to {chances.floor:.5f}: the budget bears no more"]
 
 
 def _stream(seed: int, partition: date) -> int:
-    return int.from_bytes(hashlib.sha256(f"policy:{seed}:{partition.isoformat()}".encode()).digest()[:16], "big")
-
-
-def _decision_id(partition: date, customer: str, versions: Versions) -> str:
-    text = "\x1f".join([partition.isoformat(), customer, versions.model, versions.policy, versions.config])
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _allocation(
-    decisions: pl.DataFrame,
-    eligible: pl.DataFrame,
-    exploration: Exploration,
-    result: AllocationResult,
-    settings: StrategySettings,
-) -> Allocation:
-    return Allocation(
-        budget_minor=settings.budget_minor,
-        worst_case_cost_minor=result.cost_minor + exploration.reserve_minor,
-        allocated_cost_minor=result.cost_minor,
-        value_minor=result.value_minor,
-        bound_minor=result.bound_minor,
-        gap_share=result.gap_share,
-        shadow_price=result.shadow_price,
-        exploration_customers=exploration.explorers,
-        contacts=decisions.filter(pl.col("action") != NO_CONTACT).height,
-        candidates=eligible.height,
-    )
+    return int.from_bytes(hashlib.sha256(f"policy:{seed}:{partition.isoformat()}".encode()).digest()[:8], "big")

@@ -17,12 +17,13 @@ ROOT = Path(__file__).parents[2]
 TASKS = {
     "marketing_loop": [
         "ingest", "clean", "extract_features", "train_due", "train", "validate", "promote", "forecast_demand",
-        "score", "warn_churn", "segment", "recommend", "allocate", "explain", "write_briefs", "evaluate_strategy", "publish",
+        "score", "warn_churn", "segment", "recommend", "learn_response", "estimate_response", "allocate", "explain",
+        "write_briefs", "evaluate_strategy", "publish",
     ],
     "marketing_execution": ["is_newest", "approve", "record_approval", "dispatch"],
     "marketing_feedback": [
-        "collect_outcomes", "attribute", "judge_forecasts", "measure", "detect_drift", "request_retraining",
-        "announce_retraining",
+        "collect_outcomes", "attribute", "collect_trials", "judge_forecasts", "measure", "detect_drift",
+        "request_retraining", "announce_retraining",
     ],
     "marketing_retraining": ["train_due", "train", "validate", "promote"],
     "marketing_onboarding": ["onboard"],

@@ -49,7 +49,8 @@ def strategy(day: date = DAY, *, stopped: bool = False, name: str = "Coffee for 
     )  # fmt: skip
     allocation = Allocation(
         budget_minor=50_000, worst_case_cost_minor=49_900, allocated_cost_minor=40_000, value_minor=1.0, bound_minor=1.25,
-        gap_share=0.2, shadow_price=0.5, exploration_customers=3, contacts=10, candidates=20,
+        gap_share=0.2, shadow_price=0.5, propensity_floor=0.02, expected_cost_minor=90.0, expected_value_minor=10.0,
+        contacts=10, candidates=20,
     )  # fmt: skip
     return Strategy(
         partition=day, status="stopped" if stopped else "evaluated", source="complete_journey", source_notice=HOSTILE,

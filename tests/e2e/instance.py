@@ -32,9 +32,11 @@ SMALL: Mapping[str, Any] = {
         "bootstrap": 50,
         "checkpoint_every": 5,
         "transformer": {"width": 16, "events": 48, "memory_events": 96, "epochs": 1},
-    }
+    },
+    "contact": {"consent_default": "existing_customers"},
 }
-BY_A_PERSON = ("approval", "sends")  # what `python -m mktgen loop` never writes: it asks nobody and sends nothing
+# What `python -m mktgen loop` never writes: it asks nobody and sends nothing.
+BY_A_PERSON = ("approval", "sends", "contact_proof")
 CLI_TIMEOUT_S = 600
 AGAIN_TIMEOUT_S = 900
 

@@ -22,6 +22,8 @@ from local.summary import Facts
 from local.terminal import Terminal
 from mktgen.documents import Approval, FeedbackReport, Promotion, Strategy
 from mktgen.pipeline import STEPS
+from mktgen.steps.proving import prove_export
+from mktgen.steps.runner import Platform
 from tests.e2e.instance import (
     KINDS,
     contents,
@@ -41,7 +43,7 @@ PLAN = Plan(date(2017, 4, 2), date(2017, 4, 3))
 SECTIONS = {"execution": {"live_from": PLAN.last}}
 TASKS = [step.name for step in STEPS.values() if step.dag == "loop"]
 CANNOT_BE_KNOWN = {"ctr", "uplift", "off_policy_value", "roi"}
-CANNOT_BE_MEASURED = {"ctr", "uplift", "off_policy_value", "response_to_our_sends"}
+CANNOT_BE_MEASURED = {"ctr", "cvr", "uplift", "roi", "off_policy_value"}
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,12 @@ def test_the_outbox_holds_what_was_sent_for_the_newest_day_only(played: Facts) -
     decisions = where.read_table(where.need("decisions", PLAN.last))
     contacts = decisions.filter((pl.col("action") != "no_contact") & ~pl.col("holdout"))
     assert sorted(sends["decision_id"]) == sorted(contacts["decision_id"])
+
+
+def test_the_dispatch_is_proven_by_the_independent_checker(played: Facts) -> None:
+    proven = prove_export(Platform.from_environment(), str(PLAN.last))
+    assert proven.holds, proven.text
+    assert proven.evidence.proof.counts["sent"] > 0
 
 
 def test_mlflow_has_one_run_per_kind_and_champions(played: Facts) -> None:

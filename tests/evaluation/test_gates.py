@@ -9,10 +9,11 @@ from datetime import timedelta
 import polars as pl
 import pytest
 
+from mktgen.contracts import SENDS
 from mktgen.documents import Promotion, TaskPromotion
 from mktgen.evaluation.gates import Evidence, evaluate_strategy
-from mktgen.evaluation.refusals import CAPABILITIES
-from mktgen.settings import EvaluationSettings, StrategySettings
+from mktgen.metrics import CAPABILITIES
+from mktgen.settings import ContactCap, ContactSettings, EvaluationSettings, Exclusion, StrategySettings
 from tests.support.campaign_world import PARTITION
 from tests.support.strategy_day import NOBODY, SETTINGS, make_day
 
@@ -83,7 +84,7 @@ def test_ctr_uplift_off_policy_value_and_roi_are_refused_by_name() -> None:
     assert refused["ctr"] == ["has_impressions", "has_clicks"]
     assert refused["uplift"] == ["has_randomised_holdout"]
     assert refused["off_policy_value"] == ["has_propensity"]
-    assert refused["roi"] == ["has_cost"]
+    assert refused["roi"] == ["has_randomised_holdout", "has_cost"]
 
 
 def test_a_customer_without_a_decision_stops() -> None:
@@ -107,6 +108,37 @@ def test_the_contact_cap_stops() -> None:
     day = evidence()
     capped = contacts(day).head(1).select("customer_id", pl.lit(1, dtype=pl.Int64).alias("contacts"))
     assert failed(replace(day, recent_contacts=capped)) == {"contact_cap"}
+
+
+def test_further_caps_and_exclusions_stop() -> None:
+    day = evidence()
+    row = contacts(day).row(0, named=True)
+    before = {name: row[name] for name in ("decision_id", "customer_id", "campaign_id", "offer_id", "channel")}
+    before |= {"send_id": "s1", "sent_for": PARTITION - timedelta(days=20), "status": "sent", "detail": None}
+    changed = replace(day, recent_sends=pl.DataFrame([before], schema=SENDS.columns))
+    cap = ContactSettings(further_caps=(ContactCap(days=30, contacts=1),))
+    assert stops(changed, cap) == {"further_caps"}
+    other = replace(day, recent_sends=changed.recent_sends.with_columns(campaign_id=pl.lit("other")))
+    exclusion = Exclusion(campaigns=(row["campaign_id"], "other"), days=30)
+    assert stops(other, ContactSettings(exclusions=(exclusion,))) == {"campaign_conflict"}
+    assert stops(other, ContactSettings(exclusions=(exclusion.model_copy(update={"wins": "priority"}),))) == set()
+
+
+def stops(changed: Evidence, contact: ContactSettings) -> set[str]:
+    gates = evaluate_strategy(changed, SETTINGS, CHECKS, contact).gates
+    return {gate.name for gate in gates if gate.passed is False}
+
+
+def test_the_assumption_about_consent_is_said() -> None:
+    assumed = ContactSettings(consent_default="existing_customers")
+    for contact, words in (
+        (ContactSettings(), "not known is refused"),
+        (assumed, "ASSUMPTION (contact.consent_default)"),
+    ):
+        gates = evaluate_strategy(evidence(), SETTINGS, CHECKS, contact).gates
+        gate = next(gate for gate in gates if gate.name == "consent")
+        assert gate.passed is None
+        assert words in gate.detail
 
 
 def test_a_worst_case_over_the_budget_stops_even_if_this_draw_is_cheap() -> None:
@@ -133,13 +165,18 @@ def test_a_propensity_that_is_not_the_drawn_one_stops() -> None:
     assert failed(with_decisions(day, lambda d: d.with_columns(wrong))) == {"propensities"}
 
 
-def test_propensities_that_follow_another_rule_stop() -> None:
+def test_chance_outside_the_policys_arm_stops() -> None:
     day = evidence()
-    even = pl.col("action_set").list.eval(pl.element().is_not_null() / pl.len())
-    flat = pl.when(first(day)).then(even).otherwise(pl.col("action_propensities")).alias("action_propensities")
-    drawn = pl.when(first(day)).then(1 / pl.col("action_set").list.len()).otherwise(pl.col("propensity"))
-    broken = with_decisions(day, lambda d: d.with_columns(flat, drawn.alias("propensity")))
-    assert "propensities" in failed(broken)
+    moved = pl.when(first(day)).then(pl.lit("business_as_usual")).otherwise(pl.col("arm")).alias("arm")
+    assert failed(with_decisions(day, lambda d: d.with_columns(moved))) == {"propensities"}
+
+
+def test_propensities_that_do_not_sum_to_one_stop() -> None:
+    day = evidence()
+    half = pl.col("action_propensities").list.eval(pl.element() / 2)
+    flat = pl.when(first(day)).then(half).otherwise(pl.col("action_propensities")).alias("action_propensities")
+    drawn = pl.when(first(day)).then(pl.col("propensity") / 2).otherwise(pl.col("propensity")).alias("propensity")
+    assert "propensities" in failed(with_decisions(day, lambda d: d.with_columns(flat, drawn)))
 
 
 def test_propensities_that_do_not_line_up_with_the_actions_stop() -> None:

@@ -16,7 +16,7 @@ from mktgen.errors import PermanentError
 from mktgen.evaluation.concordance import concordance
 from mktgen.evaluation.power import minimal_detectable_difference, sample_ratio_p_value
 from mktgen.evaluation.redemption_calibration import auc, redemption_metrics
-from mktgen.evaluation.refusals import CAPABILITIES, refusals
+from mktgen.metrics import CAPABILITIES, refusals
 
 
 def test_minimal_detectable_difference_of_the_textbook() -> None:

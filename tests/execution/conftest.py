@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Any
 
 import polars as pl
 import pytest
 
 from mktgen import contracts
 from mktgen.documents import Approval, PublishedStrategy
+from mktgen.execution.channels.base import Channel
+from mktgen.execution.channels.outbox import OutboxChannel
+from mktgen.execution.contact_book import ContactBook
+from mktgen.execution.dispatch import Desk
+from mktgen.execution.ledger import Ledger
+from mktgen.execution.ledger import ObjectStore as Objects
+from mktgen.execution.rules import Policy, planned_send_at
+from mktgen.settings import ContactSettings, StrategySettings
 from mktgen.store import ObjectStore
 from tests.support.s3_server import object_store, s3_server
 
@@ -33,6 +42,7 @@ def decision(customer: int, *, action: str = "18:c1", holdout: bool = False, ver
         "action_propensities": [0.5, 0.5],
         "propensity": 0.5,
         "explored": False,
+        "arm": "holdout" if holdout else "policy",
         "holdout": holdout,
         "holdout_share": 0.1,
         "p_redeem": 0.1,
@@ -76,6 +86,24 @@ def published(day: date = DAY, run: str = "r1") -> PublishedStrategy:
 
 def approval(day: date = DAY, run: str = "r1", approved: bool = True) -> Approval:
     return Approval(partition=day, approved=approved, responder="ana", strategy_run=run)
+
+
+EVERYBODY = ContactSettings(consent_default="existing_customers")
+
+
+def policy(day: date = DAY, contact: ContactSettings = EVERYBODY, **changes: Any) -> Policy:
+    """What a dispatch of `day` goes by in a shop in New York; fields as given."""
+    strategy = changes.pop("strategy", StrategySettings())
+    usual: dict[str, Any] = {
+        "strategy": strategy, "contact": contact, "time_zone": "America/New_York",
+        "send_at": planned_send_at(day, strategy.send_hour_local, "America/New_York"),
+        "purposes": ("marketing_post", "profiling"), "holds_messages": True, "held_out": frozenset(), "campaign_types": {},
+    }  # fmt: skip
+    return Policy(**{**usual, **changes})
+
+
+def desk(objects: Objects, day: date = DAY, channel: Channel | None = None, **changes: Any) -> Desk:
+    return Desk(channel or OutboxChannel(objects), Ledger(objects), ContactBook(objects), policy(day, **changes))
 
 
 @pytest.fixture

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from mktgen.execution.channels.outbox import OutboxChannel
 from mktgen.execution.dispatch import dispatch
-from mktgen.execution.ledger import Ledger
-from mktgen.settings import StrategySettings
 from mktgen.store import ObjectStore, S3Location
-from tests.execution.conftest import DAY, approval, decision, decisions, messages_for, published
+from tests.execution.conftest import DAY, approval, decision, decisions, desk, messages_for, published
 
 
 def main(endpoint: str, bucket: str, prefix: str, customers: int) -> None:
     objects = ObjectStore(S3Location(endpoint, bucket, prefix))
     frame = decisions([decision(number) for number in range(customers)])
     print("ready", flush=True)
-    done = dispatch(
-        frame, messages_for(frame), approval(), published(), DAY, DAY, DAY,
-        OutboxChannel(objects), Ledger(objects), StrategySettings(),
-    )  # fmt: skip
+    done = dispatch(frame, messages_for(frame), approval(), published(), DAY, DAY, DAY, desk(objects))
     print(f"{done.sends.height} {done.sent_now}", flush=True)
 
 

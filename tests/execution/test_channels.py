@@ -28,6 +28,7 @@ def test_a_channel_declares_itself_and_is_built_from_connections(name: str, obje
     assert not inspect.isabstract(kind)
     assert kind.name == name
     assert isinstance(kind.idempotent, bool)
+    assert kind.purposes, "without a purpose nobody's consent can be looked up"
     built = kind.create(Connections(objects, ExecutionSettings(live_from=None), lambda customer: None))
     assert isinstance(built, kind)
     built.close()

@@ -17,19 +17,15 @@ import pytest
 
 from mktgen.documents import Approval
 from mktgen.errors import NotAllowed
-from mktgen.execution.channels.outbox import OutboxChannel
 from mktgen.execution.dispatch import Dispatch, check_allowed, dispatch
-from mktgen.execution.ledger import Ledger
-from mktgen.settings import StrategySettings
 from mktgen.store import ObjectStore
-from tests.execution.conftest import DAY, approval, decision, decisions, messages_for, published
+from tests.execution.conftest import DAY, approval, decision, decisions, desk, messages_for, published
 
 
-def run(objects: ObjectStore, frame: pl.DataFrame, day: date = DAY, **changes: int) -> Dispatch:
+def run(objects: ObjectStore, frame: pl.DataFrame, day: date = DAY, **changes: Any) -> Dispatch:
     return dispatch(
-        frame, messages_for(frame), approval(day), published(day), day, DAY, day,
-        OutboxChannel(objects), Ledger(objects), StrategySettings(**changes),
-    )  # fmt: skip
+        frame, messages_for(frame), approval(day), published(day), day, DAY, day, desk(objects, day, **changes)
+    )
 
 
 def outbox(objects: ObjectStore) -> list[dict[str, Any]]:
@@ -66,10 +62,7 @@ def test_a_rejected_strategy_leaves_no_trace(objects: ObjectStore) -> None:
     frame = decisions([decision(1)])
     rejected = Approval(partition=DAY, approved=False, responder="ana", strategy_run="r1")
     with pytest.raises(NotAllowed):
-        dispatch(
-            frame, messages_for(frame), rejected, published(), DAY, DAY, DAY,
-            OutboxChannel(objects), Ledger(objects), StrategySettings(),
-        )  # fmt: skip
+        dispatch(frame, messages_for(frame), rejected, published(), DAY, DAY, DAY, desk(objects))
     assert objects.keys("") == []
 
 
@@ -116,10 +109,7 @@ def test_contact_cap_counts_the_days_around(objects: ObjectStore) -> None:
 
 def test_a_decision_without_message_is_refused_by_name(objects: ObjectStore) -> None:
     frame = decisions([decision(1), decision(2)])
-    done = dispatch(
-        frame, messages_for(frame).head(1), approval(), published(), DAY, DAY, DAY,
-        OutboxChannel(objects), Ledger(objects), StrategySettings(),
-    )  # fmt: skip
+    done = dispatch(frame, messages_for(frame).head(1), approval(), published(), DAY, DAY, DAY, desk(objects))
     assert statuses(done) == {"refused": 1, "sent": 1}
     assert "no message" in done.sends.filter(pl.col("status") == "refused")["detail"][0]
 
@@ -141,10 +131,7 @@ def test_tables_that_disagree_send_nothing(
     frame = decisions([decision(1)])
     broken, messages = break_it(frame, messages_for(frame))
     with pytest.raises(NotAllowed, match=words):
-        dispatch(
-            broken, messages, approval(), published(), DAY, DAY, DAY,
-            OutboxChannel(objects), Ledger(objects), StrategySettings(),
-        )  # fmt: skip
+        dispatch(broken, messages, approval(), published(), DAY, DAY, DAY, desk(objects))
     assert objects.keys("") == []
 
 

@@ -17,9 +17,7 @@ from hypothesis import strategies as st
 from mktgen.errors import TransientError
 from mktgen.execution.channels.base import Channel, Connections, Message, Receipt
 from mktgen.execution.dispatch import Dispatch, dispatch
-from mktgen.execution.ledger import Ledger
-from mktgen.settings import StrategySettings
-from tests.execution.conftest import DAY, approval, decision, decisions, messages_for, published
+from tests.execution.conftest import DAY, approval, decision, decisions, desk, messages_for, published
 
 T = TypeVar("T")
 Move = tuple[int, Literal["step", "die_before", "die_after"]]
@@ -96,6 +94,8 @@ class Post(Channel):
     name: ClassVar[str] = "outbox"
     idempotent: ClassVar[bool] = False
     needs_address: ClassVar[bool] = False
+    purposes: ClassVar[tuple[str, ...]] = ("marketing_post",)
+    holds_messages: ClassVar[bool] = True
 
     def __init__(self, delivered: list[str], answers: list[str], worker: Worker) -> None:
         self._delivered, self._answers, self._worker = delivered, answers, worker
@@ -143,7 +143,7 @@ class World:
         def job(worker: Worker) -> Dispatch:
             return dispatch(
                 frame, messages_for(frame), approval(day), published(day), day, DAY, day,
-                self.post(self.delivered, self.answers, worker), Ledger(Objects(self.kept, worker)), StrategySettings(),
+                desk(Objects(self.kept, worker), day, self.post(self.delivered, self.answers, worker)),
             )  # fmt: skip
 
         return Worker(job)

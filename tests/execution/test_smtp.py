@@ -24,10 +24,9 @@ from mktgen.errors import NotAllowed, TransientError
 from mktgen.execution.channels.base import Connections, Message
 from mktgen.execution.channels.smtp import SmtpChannel, compose
 from mktgen.execution.dispatch import Dispatch, dispatch
-from mktgen.execution.ledger import Ledger
-from mktgen.settings import ExecutionSettings, StrategySettings
+from mktgen.settings import ExecutionSettings
 from mktgen.store import ObjectStore
-from tests.execution.conftest import DAY, approval, decision, decisions, messages_for, published
+from tests.execution.conftest import DAY, approval, decision, decisions, desk, messages_for, published
 
 ADDRESSES = {f"customer{n:04d}": f"person{n}@example.com" for n in range(4)}
 
@@ -87,9 +86,7 @@ def start() -> Iterator[Start]:
 
 def run(objects: ObjectStore, channel: SmtpChannel, customers: int = 3) -> Dispatch:
     frame = decisions([decision(n) for n in range(customers)], channel="smtp")
-    return dispatch(
-        frame, messages_for(frame), approval(), published(), DAY, DAY, DAY, channel, Ledger(objects), StrategySettings()
-    )
+    return dispatch(frame, messages_for(frame), approval(), published(), DAY, DAY, DAY, desk(objects, channel=channel))
 
 
 def by_customer(done: Dispatch) -> dict[str, tuple[str, str]]:
@@ -215,7 +212,7 @@ def test_a_password_never_goes_in_the_clear(objects: ObjectStore, start: Start) 
 
 
 def test_a_subject_can_not_smuggle_headers() -> None:
-    message = Message("s1", "d1", "c1", "18", "18:c1", DAY, "en", "Hi\r\nBcc: x@example.com", "body")
+    message = Message("s1", "d1", "c1", "18", "18:c1", DAY, "", "en", "Hi\r\nBcc: x@example.com", "body")
     parsed = message_from_bytes(compose(message, "offers@shop.invalid", "a@example.com"), policy=policy.default)
     assert parsed["Bcc"] is None
     assert parsed["Subject"] == "Hi Bcc: x@example.com"

@@ -110,7 +110,8 @@ def _decisions(ranked: pl.DataFrame) -> pl.DataFrame:
     best = ranked.filter(pl.col("rank") == 1).group_by("customer_id").agg(pl.col("item_id").alias("item_ids"))
     fixed = {
         "segment_id": "s", "action": "18:1", "campaign_id": "18", "offer_id": "18:1", "channel": "outbox", "propensity": 1.0,
-        "explored": False, "holdout": False, "holdout_share": 0.1, "p_redeem": 0.1, "expected_value_minor": 1.0,
+        "explored": False, "arm": "policy",
+        "holdout": False, "holdout_share": 0.1, "p_redeem": 0.1, "expected_value_minor": 1.0,
         "cost_minor": 1, "model_version": "m", "policy_version": "p", "config_version": "c",
     }  # fmt: skip
     made = best.sort("customer_id").with_columns(

@@ -16,20 +16,12 @@ from scipy.stats import chisquare
 from mktgen.contracts import OFFER_SCORES
 from mktgen.errors import PermanentError
 from mktgen.settings import StrategySettings
-from mktgen.strategy.allocation import allocate
-from mktgen.strategy.policy import (
-    NO_CONTACT,
-    PolicyResult,
-    Versions,
-    decide,
-    draw,
-    eligible_candidates,
-    is_held_out,
-    plan_exploration,
-)
+from mktgen.strategy import arms
+from mktgen.strategy.decision_rows import NO_CONTACT, Versions
+from mktgen.strategy.policy import POLICY_VERSION, PolicyResult, decide
 
 DAY = date(2017, 10, 1)
-VERSIONS = Versions(model="m1", config="c1")
+VERSIONS = Versions(model="m1", config="c1", policy=POLICY_VERSION)
 NOBODY = pl.DataFrame(schema={"customer_id": pl.String, "contacts": pl.Int64})
 
 
@@ -61,29 +53,24 @@ def test_every_customer_has_one_decision_with_propensities_that_sum_to_one() -> 
         assert row["action_set"][0] == NO_CONTACT
         assert sum(row["action_propensities"]) == pytest.approx(1)
         assert row["propensity"] == row["action_propensities"][row["action_set"].index(row["action"])]
-        assert min(row["action_propensities"]) >= 0.02 - 1e-12 or len(row["action_set"]) == 1
+        if row["arm"] == arms.POLICY:
+            assert min(row["action_propensities"]) >= 0.02 - 1e-12
+        else:
+            assert row["propensity"] == 1.0
 
 
 def test_drawn_frequencies_match_the_propensities() -> None:
-    """Chi-square over many seeds, per customer with three offers; Bonferroni over the customers."""
-    seeds, watched = 1_500, Counter[tuple[str, str]]()
-    chosen = StrategySettings(propensity_floor=0.1, budget_minor=4_000)
-    everyone, offered = customers(24), candidates(24)
-    eligible = eligible_candidates(offered, everyone, chosen, "key", NOBODY)
-    exploration = plan_exploration(eligible, chosen)
-    assignments, _ = allocate(eligible, chosen.budget_minor - exploration.reserve_minor)
-    assert 0 < exploration.explorers < exploration.eligible
+    """Chi-square over many seeds, per customer with a choice; Bonferroni over the customers."""
+    seeds, watched = 300, Counter[tuple[str, str]]()
     for seed in range(seeds):
-        drawn = draw(assignments, eligible, everyone, chosen, DAY, seed, VERSIONS, "key", exploration)
+        drawn = run(24, seed, propensity_floor=0.1, budget_minor=1_200).decisions
         watched.update(zip(drawn["customer_id"], drawn["action"], strict=True))
-    tested = 0
-    for row in drawn.iter_rows(named=True):
-        if len(row["action_set"]) > 1:
-            observed = [watched[(row["customer_id"], action)] for action in row["action_set"]]
-            expected = [seeds * p for p in row["action_propensities"]]
-            assert chisquare(observed, expected).pvalue > 0.001 / 24
-            tested += 1
-    assert tested >= 10
+    open_sets = drawn.filter((pl.col("action_set").list.len() > 1) & (pl.col("arm") == arms.POLICY))
+    assert open_sets.height >= 10
+    for row in open_sets.iter_rows(named=True):
+        observed = [watched[(row["customer_id"], action)] for action in row["action_set"]]
+        expected = [seeds * p for p in row["action_propensities"]]
+        assert chisquare(observed, expected).pvalue > 0.001 / 24
 
 
 @settings(max_examples=40, deadline=None)
@@ -92,14 +79,71 @@ def test_drawn_frequencies_match_the_propensities() -> None:
     budget=st.integers(0, 20_000),
     seed=st.integers(0, 10_000),
     floor=st.sampled_from([0.01, 0.02, 0.1, 0.4]),
+    usual=st.sampled_from([0.0, 0.05, 0.3]),
 )
-def test_no_draw_overspends(number: int, budget: int, seed: int, floor: float) -> None:
-    result = run(number, seed, budget_minor=budget, propensity_floor=floor)
+def test_no_draw_overspends(number: int, budget: int, seed: int, floor: float, usual: float) -> None:
+    result = run(number, seed, budget_minor=budget, propensity_floor=floor, usual_share=usual)
     assert result.decisions["cost_minor"].sum() <= result.allocation.worst_case_cost_minor <= budget
-    explored = int(result.decisions["explored"].sum())
-    assert explored == result.exploration.explorers
-    if result.exploration.floor < floor:
+    policy = result.decisions.filter((pl.col("arm") == arms.POLICY) & (pl.col("action_set").list.len() > 1))
+    least = policy["action_propensities"].list.min().min()
+    assert least is None or least >= result.allocation.propensity_floor - 1e-12  # type: ignore[operator]
+    if policy.height and result.allocation.propensity_floor < min(floor, 0.25):
         assert result.notes
+
+
+def test_what_is_known_and_affordable_is_done_but_for_the_floor() -> None:
+    """With the posterior a point and a budget for all, everybody's best action has all that the floor leaves."""
+    result = run(200, budget_minor=10**6, holdout_share=0, usual_share=0)
+    best = (
+        candidates(200).filter(pl.col("value_minor") > 0).sort("customer_id", "value_minor", descending=[False, True])
+    )
+    best = best.unique("customer_id", keep="first", maintain_order=True)
+    likeliest = result.decisions.join(best.select("customer_id", best="offer_id"), on="customer_id", how="left")
+    for row in likeliest.filter(pl.col("action_set").list.len() > 1).iter_rows(named=True):
+        index = row["action_set"].index(row["best"] or NO_CONTACT)
+        others = len(row["action_set"]) - 1
+        assert row["action_propensities"][index] == pytest.approx(1 - 0.02 * others)
+    assert result.allocation.shadow_price == 0
+
+
+def test_an_uncertain_best_action_is_drawn_as_often_as_it_is_the_best() -> None:
+    one = candidates(200).group_by("customer_id", maintain_order=True).head(1).with_columns(value_minor=pl.lit(30.0))
+    third = pl.Series([[90.0, -30.0, -30.0]] * one.height, dtype=pl.Array(pl.Float64, 3))
+    draws = one.select("customer_id", "offer_id", draws=third)
+    chosen = StrategySettings(budget_minor=10**6, holdout_share=0, usual_share=0)
+    decisions = decide(one, customers(200), chosen, DAY, 1, VERSIONS, "key", NOBODY, value_draws=draws).decisions
+    for p in decisions.filter(pl.col("action_set").list.len() > 1)["action_propensities"].to_list():
+        assert p[1] == pytest.approx((1 - 0.04) / 3 + 0.02)
+
+
+def test_a_binding_budget_is_spent_on_what_pays_most_for_it() -> None:
+    result = run(400, budget_minor=4_000, propensity_floor=1e-6, usual_share=0)
+    plan = result.allocation
+    assert plan.shadow_price > 0
+    assert 4_000 - 250 <= plan.expected_cost_minor <= 4_000
+    assert plan.value_minor == pytest.approx(plan.expected_value_minor, rel=0.02)
+    assert plan.expected_value_minor <= plan.bound_minor * (1 + 1e-6)
+
+
+def test_business_as_usual_sends_to_those_likeliest_to_redeem_with_its_share_of_the_budget() -> None:
+    result = run(600, budget_minor=5_000, usual_share=0.3)
+    usual = result.decisions.filter(arm=arms.USUAL)
+    assert 120 < usual.height < 240
+    sent, others = (usual.filter(pl.col("action") != NO_CONTACT), usual.filter(pl.col("action") == NO_CONTACT))
+    assert sent["cost_minor"].sum() <= result.allocation.usual_budget_minor
+    assert result.allocation.usual_budget_minor == pytest.approx(5_000 * 0.3 / 0.9, rel=0.25)
+    offered = candidates(600).join(others, on="customer_id", how="semi")["p_redeem"]
+    assert sent["p_redeem"].mean() > offered.mean()  # type: ignore[operator]
+
+
+def test_each_campaign_leaves_its_own_customers_alone() -> None:
+    result = run(500, campaign_holdout_share=0.2, budget_minor=10**6, usual_share=0)
+    plain = run(500, budget_minor=10**6, usual_share=0)
+    open_now, open_before = (
+        set(one.decisions.filter(pl.col("action_set").list.len() > 1)["customer_id"]) for one in (result, plain)
+    )
+    assert open_now < open_before
+    assert 0.1 < 1 - len(open_now) / len(open_before) < 0.3
 
 
 def test_the_hold_out_is_stable_and_never_contacted() -> None:
@@ -109,13 +153,13 @@ def test_the_hold_out_is_stable_and_never_contacted() -> None:
     assert set(held["action"]) == {NO_CONTACT}
     assert set(held["propensity"]) == {1.0}
     assert 60 < held.height < 140
-    other_key = [is_held_out(c, 0.1, "other") for c in today.decisions["customer_id"]]
+    other_key = [arms.is_held_out(c, 0.1, "other") for c in today.decisions["customer_id"]]
     assert other_key != today.decisions["holdout"].to_list()
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (0.5, 5_000), (0.1, 1_000)])
 def test_the_hold_out_has_its_share(share: float, expected: int) -> None:
-    held = sum(is_held_out(f"customer-{n}", share, "key") for n in range(10_000))
+    held = sum(arms.is_held_out(f"customer-{n}", share, "key") for n in range(10_000))
     assert abs(held - expected) <= 4 * (10_000 * share * (1 - share)) ** 0.5
 
 
@@ -140,7 +184,7 @@ def test_reruns_are_equal_and_the_order_of_rows_does_not_matter() -> None:
 
 def test_a_tiny_budget_turns_exploration_off_and_says_so() -> None:
     result = run(100, budget_minor=60)
-    assert result.exploration.explorers == 0
+    assert result.allocation.propensity_floor == 0
     assert "exploration is off" in result.notes[0]
     assert result.decisions["cost_minor"].sum() <= 60
 
@@ -172,9 +216,8 @@ def test_further_items_follow_the_item_of_the_offer() -> None:
     assert all(ids == ["i01", "i05", "i06"] for ids in sent["item_ids"].to_list())
 
 
-def test_an_assignment_without_a_candidate_is_refused() -> None:
+def test_a_candidate_without_a_posterior_is_refused() -> None:
     offered = candidates(20)
-    chosen = StrategySettings()
-    wrong = offered.head(1).with_columns(pl.lit("99:9").alias("offer_id"))
-    with pytest.raises(PermanentError, match="no such candidate"):
-        draw(wrong, offered, customers(20), chosen, DAY, 1, VERSIONS, "key", plan_exploration(offered, chosen))
+    draws = offered.head(1).select("customer_id", "offer_id", draws=pl.lit([1.0], dtype=pl.Array(pl.Float64, 1)))
+    with pytest.raises(PermanentError, match="candidates have no posterior"):
+        decide(offered, customers(20), StrategySettings(), DAY, 1, VERSIONS, "key", NOBODY, value_draws=draws)

@@ -10,10 +10,11 @@ import polars as pl
 from mktgen.copywriting.writer import campaign_examples, write_messages
 from mktgen.documents import Strategy
 from mktgen.settings import StrategySettings
+from mktgen.strategy.decision_rows import Versions
 from mktgen.strategy.document import SourceNote, StrategyInputs, build_strategy
 from mktgen.strategy.mailings import redemption_examples
 from mktgen.strategy.offers import offer_scores
-from mktgen.strategy.policy import Versions, decide
+from mktgen.strategy.policy import decide
 from mktgen.strategy.redemption import fit_redemption
 from mktgen.strategy.segments import segment
 from tests.support.campaign_world import PARTITION, World, make_world
@@ -68,7 +69,7 @@ def make_day() -> Day:
     )
     segments, members = segment(world.features, world.scores, world.customers, SETTINGS, 1)
     recommendations = world.item_scores.select("customer_id", "item_id", "seen", "rank")
-    versions = Versions(model="m1", config="c1")
+    versions = Versions(model="m1", config="c1", policy="p1")
     result = decide(scores, members, SETTINGS, PARTITION, 1, versions, "key", NOBODY, recommendations)
     texts = (result.decisions, recommendations, world.items, world.offers, segments, world.campaigns, SETTINGS)
     inputs = StrategyInputs(

@@ -31,6 +31,7 @@ class Message:
     campaign_id: str
     offer_id: str
     sent_for: date  # the partition it was decided for
+    send_at: str  # when it is to reach the customer (ISO, UTC); kept by channels that hold messages
     language: str
     subject: str
     body: str
@@ -62,12 +63,16 @@ class Channel(ABC):
     """A way to reach a customer. Subclasses live one per file; the file's name is `name`.
 
     `idempotent`: sending the same `send_id` twice reaches the customer once, so an attempt whose outcome is unknown
-    may be repeated. `needs_address`: reads the contact vault.
+    may be repeated. `needs_address`: reads the contact vault. `purposes`: what a customer must have consented to.
+    `holds_messages`: keeps a message until its `send_at`. `concurrent`: several threads may send at once.
     """
 
     name: ClassVar[str]
     idempotent: ClassVar[bool]
     needs_address: ClassVar[bool]
+    purposes: ClassVar[tuple[str, ...]]
+    holds_messages: ClassVar[bool] = False
+    concurrent: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod

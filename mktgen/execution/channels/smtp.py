@@ -27,6 +27,7 @@ class SmtpChannel(Channel):
     name: ClassVar[str] = "smtp"
     idempotent: ClassVar[bool] = False
     needs_address: ClassVar[bool] = True
+    purposes: ClassVar[tuple[str, ...]] = ("marketing_email", "profiling")
 
     def __init__(
         self,

@@ -21,7 +21,7 @@ STRATEGY = Strategy(
     segments={}, campaigns=[], versions={},
     allocation=Allocation(
         budget_minor=1, worst_case_cost_minor=0, allocated_cost_minor=0, value_minor=0.0, bound_minor=0.0, gap_share=0.0,
-        shadow_price=0.0, exploration_customers=0, contacts=1, candidates=1,
+        shadow_price=0.0, propensity_floor=0.0, expected_cost_minor=1.0, expected_value_minor=1.0, contacts=1, candidates=1,
     ),
 )  # fmt: skip
 
@@ -43,7 +43,7 @@ def decide(platform: Platform, run: str, offer: str) -> tuple[Manifest, Manifest
 @pytest.fixture
 def platform(platform_of: PlatformOf) -> Platform:
     """A day that was decided, evaluated, published and approved."""
-    platform = platform_of(execution={"live_from": DAY})
+    platform = platform_of(execution={"live_from": DAY}, contact={"consent_default": "existing_customers"})
     chosen, texts = decide(platform, "r1", "18:c1")
     strategy = document(platform, "strategy", STRATEGY, "r1")
     published = PublishedStrategy(

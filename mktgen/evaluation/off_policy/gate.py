@@ -1,0 +1,65 @@
+"""The launch gate: a policy that was not run yet must surely be better than the one in place, on the log of that one."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from mktgen.documents import Gate
+from mktgen.evaluation.off_policy.estimate import Estimate, difference
+from mktgen.evaluation.off_policy.logged import Floats, Logged
+from mktgen.settings import EvaluationSettings
+
+NAME: Final = "off_policy_value"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A strategy that is launched to learn. planned, budget: what it spends on exploration and may spend, in one unit
+    (customers, or minor units of money)."""
+
+    planned: float
+    budget: float
+
+
+def launch_gate(
+    log: Logged,
+    incumbent: Floats,
+    settings: EvaluationSettings,
+    *,
+    experiment: Experiment | None = None,
+    compared: int = 1,
+    seed: int = 0,
+) -> Gate:
+    """Whether the candidate (log.policy) may be launched in place of `incumbent` ([n, A], business as usual).
+
+    Passes where the lower bound of the paired difference is above 0, or where it is an experiment within its exploration
+    budget: what was never tried has no support in a log, and is tried on purpose and for a stated price. Fails where the log
+    can't carry the figure, by name (diagnostics.Reason). compared: candidates that were judged on this log; the bound holds
+    for all of them at once (Bonferroni), so that the best of many is no winner by chance. Raises RefusedLog for a log that
+    can't be right.
+    """
+    if experiment is not None:
+        return _experiment_gate(experiment)
+    found = difference(log, incumbent, settings.off_policy, alpha=settings.alpha / max(compared, 1), seed=seed)
+    if found.refused or found.low is None:
+        named = "; ".join(f"{refusal.missing[0]}: {refusal.reason}" for refusal in found.refused) or found.method
+        return Gate(name=NAME, passed=False, detail=f"refused, {named}", threshold=0.0)
+    return Gate(name=NAME, passed=found.low > 0, detail=_told(found, compared), value=found.low, threshold=0.0)
+
+
+def _experiment_gate(experiment: Experiment) -> Gate:
+    """Nothing planned, or a budget that isn't known, fails: the word alone opens no gate."""
+    within = 0 < experiment.planned <= experiment.budget < math.inf
+    detail = f"an experiment: explores {experiment.planned:.6g} of at most {experiment.budget:.6g}; its value is not known yet"
+    return Gate(name=NAME, passed=within, detail=detail, value=experiment.planned, threshold=experiment.budget)
+
+
+def _told(found: Estimate, compared: int) -> str:
+    at_once = f", for {compared} candidates at once" if compared > 1 else ""
+    return (
+        f"difference to business as usual {found.value:.6g} per decision, [{found.low:.6g}, {found.high:.6g}] by "
+        f"{found.estimator} ({found.method}{at_once}); {found.diagnostics.rows} decisions worth "
+        f"{found.diagnostics.effective_sample:.0f} customers under the candidate"
+    )

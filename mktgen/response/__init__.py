@@ -1,0 +1,1 @@
+"""The incremental effect of each offer on each customer, learned from randomised decisions, with its uncertainty."""

@@ -1,0 +1,134 @@
+"""From dispatched decisions to a response model and back into the next decisions, by the steps themselves."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from mktgen import contracts, pipeline
+from mktgen.documents import ResponseReport
+from mktgen.steps.responding import covariates
+from mktgen.steps.runner import Platform
+from mktgen.store import Provenance
+from tests.steps.conftest import PlatformOf
+
+DECIDED = date(2017, 6, 4)
+MATURED = DECIDED + timedelta(days=7)
+TODAY = MATURED + timedelta(days=1)
+BY = Provenance("test", "r", "", "", 0, ())
+OFFER, NONE = "18:c1", "no_contact"
+CUSTOMERS = [f"c{number:05d}" for number in range(1_500)]
+
+
+def features(day: date) -> pl.DataFrame:
+    rng = np.random.default_rng(5)
+    columns = {}
+    for name, kind in contracts.CUSTOMER_FEATURES.columns.items():
+        columns[name] = pl.Series(rng.gamma(2.0, 10.0, len(CUSTOMERS)), dtype=pl.Float64).cast(kind, strict=False)
+    frame = pl.DataFrame(columns).with_columns(customer_id=pl.Series(CUSTOMERS))
+    if "cut" in frame.columns:
+        frame = frame.with_columns(cut=pl.lit(day + timedelta(days=1)))
+    return frame
+
+
+def scores() -> pl.DataFrame:
+    rng = np.random.default_rng(6)
+    chances = {
+        name: rng.uniform(0.1, 0.9, len(CUSTOMERS)) for name in ("p_purchase_7d", "p_purchase_28d", "p_churn_28d")
+    }
+    return pl.DataFrame(
+        {"customer_id": CUSTOMERS, **chances, "vector": [[0.0, 1.0]] * len(CUSTOMERS), "customer_model": "m"}
+    ).select(pl.col(name).cast(kind) for name, kind in contracts.CUSTOMER_SCORES.columns.items())
+
+
+def dispatched(platform: Platform, drawn: np.ndarray) -> None:
+    """A day whose customers were drawn between an offer and no contact, evenly."""
+    count = len(CUSTOMERS)
+    actions = np.where(drawn, OFFER, NONE).tolist()
+    rows = pl.DataFrame(
+        {
+            "decision_id": [f"d{number}" for number in range(count)], "customer_id": CUSTOMERS, "segment_id": "s",
+            "action": actions, "campaign_id": ["18" if one else None for one in drawn],
+            "offer_id": [OFFER if one else None for one in drawn], "item_ids": [["i"]] * count,
+            "channel": ["outbox" if one else None for one in drawn], "action_set": [[NONE, OFFER]] * count,
+            "action_propensities": [[0.5, 0.5]] * count, "propensity": 0.5, "explored": False, "arm": "policy",
+            "holdout": False, "holdout_share": 0.1, "p_redeem": 0.1, "expected_value_minor": 1.0, "cost_minor": 140,
+            "model_version": "m", "policy_version": "p", "config_version": "c",
+        }
+    )  # fmt: skip
+    decisions = rows.select(pl.col(name).cast(kind) for name, kind in contracts.DECISIONS.columns.items())
+    platform.store.write_table("decisions", DECIDED, decisions, BY)
+    sent = [
+        (f"s{number}", f"d{number}", CUSTOMERS[number], "18", OFFER, "outbox", DECIDED, "sent", "")
+        for number in np.flatnonzero(drawn)
+    ]
+    platform.store.write_table(
+        "sends", DECIDED, pl.DataFrame(sent, schema=contracts.SENDS.columns, orient="row").sort("send_id"), BY
+    )
+    offer = [(OFFER, "18", "c1", DECIDED, date(2017, 12, 31), 100)]
+    platform.store.write_table(
+        "offers", DECIDED, pl.DataFrame(offer, schema=contracts.OFFERS.columns, orient="row"), BY
+    )
+    for day in (DECIDED, TODAY):
+        platform.store.write_table("customer_features", day, features(day), BY)
+        platform.store.write_table("customer_scores", day, scores(), BY)
+
+
+def bought(platform: Platform, drawn: np.ndarray, effect_minor: int) -> None:
+    rng = np.random.default_rng(8)
+    likely = scores()["p_churn_28d"].to_numpy()
+    spent = rng.poisson(300, len(CUSTOMERS)) + np.rint(drawn * effect_minor * 2 * likely)
+    rows = [
+        (customer, MATURED - timedelta(days=2), 1, int(money), ["i"], [])
+        for customer, money in zip(CUSTOMERS, spent, strict=True)
+    ]
+    platform.store.write_table(
+        "outcomes", MATURED, pl.DataFrame(rows, schema=contracts.OUTCOMES.columns, orient="row"), BY
+    )
+
+
+def report(platform: Platform) -> ResponseReport:
+    return platform.store.read_document(platform.store.need("response_report", TODAY), ResponseReport)
+
+
+def test_an_effect_that_was_tried_is_found_and_a_class_named(platform_of: PlatformOf) -> None:
+    platform = platform_of()
+    drawn = np.random.default_rng(1).random(len(CUSTOMERS)) < 0.5
+    dispatched(platform, drawn)
+    bought(platform, drawn, effect_minor=1_000)
+    assert pipeline.run_step("collect_trials", MATURED, platform=platform).rows["trials"] == len(CUSTOMERS)
+    pipeline.run_step("learn_response", TODAY, platform=platform)
+    assert report(platform).usable, report(platform).reason
+    assert pipeline.run_step("estimate_response", TODAY, platform=platform).rows["response_scores"] == len(CUSTOMERS)
+    found = platform.store.read_table(platform.store.need("response_scores", TODAY))
+    assert set(found["action"]) == {OFFER}
+    # 30% margin of 10.00 more in the mean, the more the likelier somebody is to leave, less the contact; nobody redeemed
+    truth = scores().select("customer_id", truth=0.3 * 2_000 * pl.col("p_churn_28d") - 40)
+    both = found.join(truth, on="customer_id")
+    assert both["effect_minor"].mean() == pytest.approx(both["truth"].mean(), abs=10)
+    assert np.corrcoef(both["effect_minor"], both["truth"])[0, 1] > 0.95
+    assert (found["low"] < found["high"]).all()
+
+
+def test_without_dispatched_decisions_there_is_no_model_and_it_is_said_why(platform_of: PlatformOf) -> None:
+    platform = platform_of()
+    for name, frame in (("customer_features", features(TODAY)), ("customer_scores", scores())):
+        platform.store.write_table(name, TODAY, frame, BY)
+    assert pipeline.run_step("learn_response", TODAY, platform=platform).notes[0].startswith("no model: no decision")
+    assert not report(platform).usable
+    assert pipeline.run_step("estimate_response", TODAY, platform=platform).rows["response_scores"] == 0
+
+
+def test_a_day_that_was_not_dispatched_gives_no_trials(platform_of: PlatformOf) -> None:
+    platform = platform_of()
+    bought(platform, np.zeros(len(CUSTOMERS), dtype=bool), 0)
+    result = pipeline.run_step("collect_trials", MATURED, platform=platform)
+    assert result.rows["trials"] == 0
+    assert "nothing was dispatched" in result.notes[0]
+
+
+def test_vectors_of_another_training_are_no_covariates() -> None:
+    assert "vector" not in covariates(features(TODAY), scores()).columns
