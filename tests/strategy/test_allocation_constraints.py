@@ -93,6 +93,7 @@ def test_a_limit_that_is_just_met_is_not_refused() -> None:
         ({"sd": np.zeros((5, 3))}, "sd has the shape"),
         ({"objective": mean_less_risk(1.0)}, "standard deviations"),
     ],
+    ids=lambda given: given if isinstance(given, str) else "-".join(given),
     ids=str,
 )
 def test_unusable_arrays_are_refused(fields: dict[str, Any], said: str) -> None:
