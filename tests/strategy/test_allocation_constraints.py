@@ -94,7 +94,6 @@ def test_a_limit_that_is_just_met_is_not_refused() -> None:
         ({"objective": mean_less_risk(1.0)}, "standard deviations"),
     ],
     ids=lambda given: given if isinstance(given, str) else "-".join(given),
-    ids=str,
 )
 def test_unusable_arrays_are_refused(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(PermanentError, match=said):
