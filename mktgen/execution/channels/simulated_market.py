@@ -16,6 +16,9 @@ class SimulatedMarketChannel(Channel):
     name: ClassVar[str] = "simulated_market"
     idempotent: ClassVar[bool] = True
     needs_address: ClassVar[bool] = False
+    purposes: ClassVar[tuple[str, ...]] = ("marketing_post", "profiling")
+    holds_messages: ClassVar[bool] = True
+    concurrent: ClassVar[bool] = True
 
     def __init__(self, objects: ObjectWriter) -> None:
         self._objects = objects
