@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from mktgen.evaluation.off_policy.logged import Floats, Ints
 
-LANDMARKS: Final = 600
+LANDMARKS: Final = 400
 BANDWIDTHS: Final = (0.1, 0.5, 1.0)  # times 1 / d, of standardised context
 PENALTIES: Final = tuple(float(p) for p in np.geomspace(1e-3, 1e2, 11))
 SHARED: Final = 0.3  # how much actions are alike in context, beside their own part
 LEVEL: Final = 0.5  # an action's own level, whatever the context
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """loss: sum of squared leave-one-out residuals. through: [m] coefficients of the landmarks."""
+
+    loss: float
+    width: float
+    through: Floats
 
 
 def fit_kernel_ridge(
@@ -29,54 +39,51 @@ def fit_kernel_ridge(
     """
     rows = np.sort(np.random.default_rng(seed).permutation(len(reward))[:LANDMARKS])
     marks, own, middle = context[rows], action[rows], float(reward.mean())
-    best = min(
-        (_leave_one_out(_features(context, action, marks, own, wide), reward - middle, wide) for wide in BANDWIDTHS),
-        key=lambda found: found[0],
-    )
-    _, wide, coefficients = best
-    through = _root(_kernel(marks, own, marks, own, wide)) @ coefficients
+    apart, same = _apart(context, marks), action[:, None] == own[None, :]
+    fits = [_fitted(apart, same, rows, width, reward - middle) for width in BANDWIDTHS]
+    best = min(fits, key=lambda fit: fit.loss)
 
     def predict(new: Floats) -> Floats:
-        near = _gaussian(new, marks, wide)
-        columns = [near * SHARED @ through + (near + LEVEL) * (own == a) @ through for a in range(actions)]
-        return middle + np.column_stack(columns)
+        near = np.exp(-best.width * _apart(new, marks))
+        shared = near @ best.through * SHARED
+        return middle + np.column_stack(
+            [shared + (near[:, own == a] + LEVEL) @ best.through[own == a] for a in range(actions)]
+        )
 
     return predict
 
 
-def _features(context: Floats, action: Ints, marks: Floats, own: Ints, wide: float) -> Floats:
-    mapped: Floats = _kernel(context, action, marks, own, wide) @ _root(_kernel(marks, own, marks, own, wide))
-    return mapped
-
-
-def _leave_one_out(z: Floats, y: Floats, wide: float) -> tuple[float, float, Floats]:
-    """Least sum of squares over penalties, the bandwidth, and the coefficients [m] that have it."""
+def _fitted(
+    apart: Floats, same: np.ndarray[tuple[int, int], np.dtype[np.bool_]], rows: Ints, width: float, y: Floats
+) -> _Fit:
+    """The penalty with the least loss, for one bandwidth. apart, same: [n, m]; rows: [m] of the landmarks."""
+    near = np.exp(-width * apart)
+    kernel = near * SHARED + (near + LEVEL) * same
+    root = _inverse_root(kernel[rows])
+    z = kernel @ root
     values, vectors = np.linalg.eigh(z.T @ z)
     turned = z @ vectors
-    found = []
+    squares, along = turned**2, turned.T @ y
+    best = _Fit(np.inf, width, np.zeros(len(rows)))
     for penalty in PENALTIES:
         shrunk = 1 / (values.clip(min=0) + penalty)
-        residual = y - turned @ (shrunk * (turned.T @ y))
-        kept = (1 - (turned**2) @ shrunk).clip(min=1e-6)
-        found.append((float(((residual / kept) ** 2).sum()), shrunk))
-    least, shrunk = min(found, key=lambda pair: pair[0])
-    return least, wide, vectors @ (shrunk * (turned.T @ y))
+        residual = (y - turned @ (shrunk * along)) / (1 - squares @ shrunk).clip(min=1e-6)
+        loss = float(residual @ residual)
+        if loss < best.loss:
+            best = _Fit(loss, width, root @ (vectors @ (shrunk * along)))
+    return best
 
 
-def _kernel(x: Floats, a: Ints, marks: Floats, own: Ints, wide: float) -> Floats:
-    near = _gaussian(x, marks, wide)
-    return near * SHARED + (near + LEVEL) * (a[:, None] == own[None, :])
+def _apart(x: Floats, marks: Floats) -> Floats:
+    """[n, m] mean squared difference of columns."""
+    squares = (x**2).sum(axis=1)[:, None] + (marks**2).sum(axis=1)[None, :] - 2 * x @ marks.T
+    apart: Floats = squares.clip(min=0) / max(x.shape[1], 1)
+    return apart
 
 
-def _gaussian(x: Floats, marks: Floats, wide: float) -> Floats:
-    apart = (x**2).sum(axis=1)[:, None] + (marks**2).sum(axis=1)[None, :] - 2 * x @ marks.T
-    near: Floats = np.exp(-wide / max(x.shape[1], 1) * apart.clip(min=0))
-    return near
-
-
-def _root(kernel: Floats) -> Floats:
-    """[m, m] inverse square root; directions without weight are left out."""
-    values, vectors = np.linalg.eigh(kernel)
+def _inverse_root(kernel: Floats) -> Floats:
+    """[m, k] with root root' = inverse; directions without weight are left out."""
+    values, vectors = np.linalg.eigh((kernel + kernel.T) / 2)
     kept = values > 1e-9 * values[-1]
     root: Floats = vectors[:, kept] / np.sqrt(values[kept])
     return root

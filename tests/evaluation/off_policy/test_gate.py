@@ -23,7 +23,8 @@ def drawn_for(policy: np.ndarray, customers: int = 4_000) -> tuple[World, Draw]:
 
 
 def best_action(world: World) -> np.ndarray:
-    return np.eye(world.rewards.shape[1])[world.rewards.argmax(axis=1)]
+    chosen: np.ndarray = np.eye(world.rewards.shape[1])[world.rewards.argmax(axis=1)]
+    return chosen
 
 
 def test_a_better_policy_passes_with_the_bound_as_value() -> None:
