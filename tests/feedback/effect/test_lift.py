@@ -101,7 +101,7 @@ def test_the_bounds_of_fieller_are_where_its_statistic_meets_the_quantile(
     )
     found = fieller(one, other)
     assert found is not None
-    assert found.low <= n / d <= found.high
+    assert found.low - 1e-12 <= n / d <= found.high + 1e-12
     for bound in (found.low, found.high):
         spread = float(((moved[:, 0] - bound * moved[:, 1]) ** 2).sum())
         assert (n - bound * d) ** 2 == pytest.approx(1.96**2 * spread, rel=1e-3, abs=1e-6)
