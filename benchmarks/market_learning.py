@@ -6,7 +6,9 @@ Weekly waves from 2017-07-03 on; every customer gets one of all actions by even 
 panel's covariates, the action, and margin of the window's net less face value redeemed and contact cost. It takes out of the
 reward what covariates say about it whatever the action (ridge on squares and products, weighted by the inverse of a
 modelled variance), then fits one ridge per action to what is left. Judged on the wave after the last, by the exact expected
-profit of the actions it would take, without a budget and within half of what the oracle would spend.
+profit of the actions it would take, without a budget and within half of what the oracle would spend. Redemptions count as
+known at once, so `delayed_and_lost_feedback` is `strong` here; `drift` with --waves 9 judges what was learned before the
+change on the first wave after it.
 
 Beside it: the oracle (knows the scenario and the customers' nature, not the future), the attainable (does not know their
 nature), ranking by true redemption probability, and chance.
@@ -34,6 +36,7 @@ from mktgen.settings import MarketSettings, SourceSettings
 from mktgen.sources.simulated_market import open_source
 
 FIRST_WAVE: Final = date(2017, 7, 3)
+SMALL: Final = 10.0  # per 1,000 customers; a share of less says nothing
 SHRINK_ALL, SHRINK_ACTION = 10.0, 400.0  # ridge penalties, of all rows and of one action's
 
 
@@ -97,7 +100,8 @@ def study(organic: Organic, scenario: Scenario, count: int, seed: int = 1) -> di
     places = np.arange(len(scenario.actions))
     truth, oracle, cost = expected(last, scenario), oracle_values(last, scenario), reserved_costs(scenario)
     budget = float(cost[oracle.argmax(axis=1)].sum()) / 2
-    redeem = (expected_costs(last, scenario) - scenario.contact_cost_minor * (places > 0)) / np.maximum(cost, 1)
+    contact = scenario.contact_cost_minor * (places > 0)
+    redeem = (expected_costs(last, scenario) - contact) / np.maximum(cost - contact, 1)
     rng = np.random.default_rng(seed)
     rows = {
         "oracle": judged(oracle, truth, cost, budget),
@@ -122,6 +126,10 @@ def study(organic: Organic, scenario: Scenario, count: int, seed: int = 1) -> di
     return {"customers": last.height, "left_alone": left_alone, "budget": budget / last.height * 10, "rows": rows}
 
 
+def _share(value: float, best: float) -> str:
+    return f"{value / best:6.2f}" if best >= SMALL else "     -"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenario", nargs="+", choices=names(), default=["strong"])
@@ -139,7 +147,7 @@ def main() -> None:
         print(f"\nSIMULATED, scenario {name}: {head}; profit per 1,000 customers, share of the oracle's")
         best = found[name]["rows"]["oracle"]
         for label, row in found[name]["rows"].items():
-            shares = [f"{row[key]:9.0f} {row[key] / best[key] if best[key] else 0:7.2f}" for key in ("free", "budget")]
+            shares = [f"{row[key]:7.0f} {_share(row[key], best[key])}" for key in ("free", "budget")]
             print(f"{label:18} free {shares[0]}   budget {found[name]['budget']:.0f} {shares[1]}")
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1) + "\n")
