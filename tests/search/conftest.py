@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from typing import Any
 
@@ -32,7 +32,7 @@ def lines() -> pl.DataFrame:
 @pytest.fixture(scope="module")
 def search_platform(
     s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory, lines: pl.DataFrame
-) -> SearchPlatform:
+) -> Iterator[SearchPlatform]:
     """search_platform(mlflow_uri, kind={...}): a platform on the stored shop, whose days up to the cut alone are there."""
     location = s3_server.location(tmp_path_factory.mktemp("search").name)
 
@@ -45,8 +45,9 @@ def search_platform(
         body = {"threads": 1, "bootstrap": 50, "gradient_boosting": BOOSTING, **sections}
         return Platform(Settings.model_validate({"models": body}), environment)
 
-    store_lines(make(), lines)
-    return make
+    with s3_server.keys():
+        store_lines(make(), lines)
+        yield make
 
 
 def store_lines(platform: Platform, lines: pl.DataFrame) -> None:

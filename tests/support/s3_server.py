@@ -36,6 +36,17 @@ class S3Server:
     def location(self, prefix: str) -> S3Location:
         return S3Location(self.endpoint, self.bucket, prefix)
 
+    @contextmanager
+    def keys(self) -> Iterator[None]:
+        """The server's keys and endpoint in the environment, for fixtures that outlive a test.
+
+        What ran before in the process may have put the environment back to a time without them, or with others.
+        """
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            yield
+
 
 def free_ports() -> dict[str, int]:
     """A free port for each part's name. They were all held at once, so they differ; SeaweedFS's derived one is free too."""
@@ -109,19 +120,13 @@ def _ready(parts: Parts, process: subprocess.Popen[bytes], timeout_s: float = 30
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """One server per test process; its keys and endpoint are in the environment from then on."""
-    with serve(tmp_path_factory.mktemp("seaweedfs")) as server, pytest.MonkeyPatch.context() as patch:
-        for name, value in server.environment.items():
-            patch.setenv(name, value)
+    with serve(tmp_path_factory.mktemp("seaweedfs")) as server, server.keys():
         yield server
 
 
 @pytest.fixture
-def object_store(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ObjectStore:
-    """An empty store of the test's own: a prefix that no other test has, and the keys in the environment.
-
-    They are set for each test: fixtures that put an environment back as they found it may have found it without them.
-    """
-    for name, value in s3_server.environment.items():
-        monkeypatch.setenv(name, value)
-    assert httpx.get(s3_server.endpoint, timeout=5).status_code == 403, "S3 lets everyone in"
-    return ObjectStore(s3_server.location(f"{tmp_path.parent.name}/{tmp_path.name}"))
+def object_store(s3_server: S3Server, tmp_path: Path) -> Iterator[ObjectStore]:
+    """An empty store of the test's own: a prefix that no other test has, and the keys in the environment."""
+    with s3_server.keys():
+        assert httpx.get(s3_server.endpoint, timeout=5).status_code == 403, "S3 lets everyone in"
+        yield ObjectStore(s3_server.location(f"{tmp_path.parent.name}/{tmp_path.name}"))
