@@ -231,8 +231,8 @@ class ResponseSettings(Section):
     folds: int = Field(
         5, ge=2, le=20, description="of customers, for predictions of the outcome and of held-out effects"
     )
-    hinged_covariates: int = Field(8, ge=0, description="strongest covariates whose effect may bend")
-    crossed_covariates: int = Field(5, ge=0, description="strongest covariates whose products may matter")
+    hinged_covariates: int = Field(4, ge=0, description="strongest covariates whose effect may bend")
+    crossed_covariates: int = Field(12, ge=0, description="strongest covariates whose products may matter")
     vector_components: int = Field(8, ge=0, description="principal components kept of the customer vector")
     boosting_from: int = Field(2_000, ge=100, description="trials from which boosted trees may predict the outcome")
     max_coefficients: int = Field(1_500, ge=50, description="above it, actions differ in fewer terms; bounds the time")
