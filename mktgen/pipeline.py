@@ -12,7 +12,18 @@ from datetime import date, timedelta
 from typing import Final
 
 from mktgen.errors import PermanentError
-from mktgen.steps import acting, data, deciding, foreseeing, responding, sending, tracked, training, validation
+from mktgen.steps import (
+    acting,
+    data,
+    deciding,
+    foreseeing,
+    launching,
+    responding,
+    sending,
+    tracked,
+    training,
+    validation,
+)
 from mktgen.steps.runner import Platform, Recompute, Step, StepResult, execute
 from mktgen.store import parallel
 
@@ -90,7 +101,8 @@ _TABLE: Final = (
          ("response_scores", "customer_classes"), ("steps.responding", "response"), ("response",)),
     Step("allocate", "loop", "offers under a budget and contact caps; a decision with its propensity for everyone",
          deciding.allocate, deciding.allocate_reads,
-         ("offer_scores", "decisions", "allocation"), ("steps.deciding", "steps.responding", "strategy", "response"),
+         ("offer_scores", "decisions", "excluded_offers", "allocation"),
+         ("steps.deciding", "steps.responding", "strategy", "response"),
          ("strategy", "contact", "features")),
     Step("explain", "loop", "past events behind each recommendation and churn warning, and a test of these reasons",
          foreseeing.explain, foreseeing.explain_reads,
@@ -101,12 +113,12 @@ _TABLE: Final = (
          ("messages", "strategy_draft"), ("steps.deciding", "strategy", "copywriting", "sources"), ("strategy",)),
     # -- evaluation ---------------------------------------------------------------------------------------------------
     Step("evaluate_strategy", "loop", "gates before anyone may be contacted; what can't be known is refused by name",
-         deciding.evaluate_strategy, deciding.evaluate_reads,
-         ("strategy",), ("steps.deciding", "evaluation", "metrics", "sources"),
+         launching.evaluate_strategy, launching.evaluate_reads,
+         ("strategy",), ("steps.launching", "steps.deciding", "evaluation", "metrics", "sources"),
          ("strategy", "contact", "evaluation", "features")),
     Step("publish", "loop", "hand the evaluated strategy to execution",
-         deciding.publish, deciding.publish_reads,
-         ("published",), ("steps.deciding", "strategy.document")),
+         launching.publish, launching.publish_reads,
+         ("published",), ("steps.launching", "strategy.document")),
     # -- execution: after a person's approval ---------------------------------------------------------------------------
     Step("dispatch", "execution", "the newest approved strategy to its customers, by the rules, each message once; a proof",
          sending.send, sending.dispatch_reads,

@@ -53,6 +53,17 @@ OFFER_SCORES = table(
     },
     key=["customer_id", "offer_id"],
 )
+EXCLUDED_OFFERS = table(
+    "excluded_offers",  # candidates that could not be drawn today, and the first rule that left each out
+    {
+        "customer_id": pl.String,
+        "campaign_id": pl.String,
+        "offer_id": pl.String,
+        "rule": pl.String,  # see strategy/exclusions.py
+        "detail": pl.String,
+    },
+    key=["customer_id", "offer_id"],
+)
 DECISIONS = table(
     "decisions",
     {
