@@ -82,6 +82,29 @@ class ResponseReport(Document):
     gates: list[Gate]
 
 
+class Comparison(Document):
+    """The policy as learned now against another one, on the same past decisions. difference: profit per decision in minor
+    units; None where the log can't carry it, and `gate` says why."""
+
+    incumbent: str
+    difference: Interval | None
+    gate: Gate
+
+
+class LaunchEvidence(Document):
+    """What past trials say of the policy as learned now. standing: `proven`, its lower bound beats no contact and business
+    as usual; `experiment`, it does not (yet); `not_judged`, no customer can be reached. value, logged: profit per decision
+    of the policy, and of those that drew the log. facts: rows, customers, effective sample, largest weight, overlap."""
+
+    partition: date
+    standing: Literal["proven", "experiment", "not_judged"]
+    reason: str
+    value: Interval | None
+    logged: Interval | None
+    comparisons: list[Comparison]
+    facts: dict[str, float]
+
+
 class AllocationReport(Document):
     """What `allocate` says besides the decisions: plan, notes for the reader, versions in force."""
 
@@ -114,6 +137,7 @@ class Strategy(Document):
     allocation: Allocation
     versions: dict[str, str]
     evaluation: StrategyEvaluation | None = None
+    launch: LaunchEvidence | None = None
 
 
 class PublishedStrategy(Document):

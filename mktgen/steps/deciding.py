@@ -11,7 +11,7 @@ import polars as pl
 from mktgen.config import config_version
 from mktgen.contracts import CATEGORY_SCORES, CUSTOMER_SCORES, ITEM_SCORES
 from mktgen.copywriting import writer
-from mktgen.documents import AllocationReport, Promotion, ResponseReport
+from mktgen.documents import AllocationReport, LaunchEvidence, Promotion, ResponseReport
 from mktgen.models.base import CategoryModel, History, Model, VectorModel
 from mktgen.settings import FeatureSettings
 from mktgen.steps import responding
@@ -25,6 +25,7 @@ from mktgen.strategy import (
     contact_history,
     document,
     exclusions,
+    launch,
     mailings,
     offers,
     policy,
@@ -157,6 +158,7 @@ def allocate_reads(day: date, platform: Platform) -> list[Read]:
         *today(("customer_segments",), day, "segment"),
         *today(("recommendations",), day, "recommend"),
         *today(("response_model", "response_report"), day, "learn_response"),
+        *today(("launch_evidence",), day, "judge_policy"),
         catalogue(platform),
         *campaign_reads(day, platform),
         recent_sends(day, platform),
@@ -202,14 +204,16 @@ def allocate(run: Run) -> Outcome:
     types = campaign_types(campaigns["campaigns"])
     allowed = contact_history.contactable(candidates, run.table("sends"), settings.contact, types, run.day)
     versions = Versions(model_version(run), config_version((settings.strategy,))[:12], policy.POLICY_VERSION)
+    evidence = run.document("launch_evidence", LaunchEvidence)
+    bounded = launch.bounded(settings.strategy, evidence)
     result = policy.decide(
-        allowed, run.table("customer_segments"), settings.strategy, run.day, settings.seed, versions,
+        allowed, run.table("customer_segments"), bounded, run.day, settings.seed, versions,
         holdout_key(run), recent_contacts(run), run.table("recommendations"), draws,
     )  # fmt: skip
     plan = AllocationReport(
         partition=run.day,
         allocation=result.allocation,
-        notes=[model.note, _value_note(run), *result.notes],
+        notes=[model.note, _value_note(run), launch.told(bounded, evidence), *result.notes],
         versions=versions.__dict__,
     )
     contacts = result.decisions.filter(pl.col("action") != NO_CONTACT).height

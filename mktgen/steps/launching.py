@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from mktgen.documents import Promotion, PublishedStrategy, Strategy
+from mktgen.documents import LaunchEvidence, Promotion, PublishedStrategy, Strategy
 from mktgen.errors import GateFailed
 from mktgen.evaluation import gates
 from mktgen.steps.deciding import (
@@ -28,6 +28,7 @@ def evaluate_reads(day: date, platform: Platform) -> list[Read]:
         Read("redemption_holdout", (training,), True, "train"),
         *today(("strategy_draft", "messages"), day, "write_briefs"),
         *today(("decisions", "offer_scores"), day, "allocate"),
+        *today(("launch_evidence",), day, "judge_policy"),
         *today(("customer_features",), day, "extract_features"),
         *(read for read in campaign_reads(day, platform) if read.artefact in ("exposures", "offers", "campaigns")),
         recent_sends(day, platform),
@@ -37,7 +38,7 @@ def evaluate_reads(day: date, platform: Platform) -> list[Read]:
 def evaluate_strategy(run: Run) -> Outcome:
     """All gates; a failed one stops the strategy, with the reasons in it."""
     draft, facts = run.document("strategy_draft", Strategy), run.table("customer_features")
-    promotion = run.document("promotion", Promotion)
+    promotion, launch = run.document("promotion", Promotion), run.document("launch_evidence", LaunchEvidence)
     evaluation = gates.evaluate_strategy(
         gates.Evidence(
             strategy=draft,
@@ -53,6 +54,7 @@ def evaluate_strategy(run: Run) -> Outcome:
             promotion=promotion,
             model_metrics=_champion_metrics(run, promotion),
             capabilities=run.platform.source.capabilities.as_dict(),
+            launch=launch,
             recent_sends=run.table("sends"),
             campaign_types=campaign_types(run.table("campaigns")),
         ),
@@ -61,7 +63,7 @@ def evaluate_strategy(run: Run) -> Outcome:
         run.settings.contact,
     )
     status = "stopped" if evaluation.stopped else "evaluated"
-    strategy = draft.model_copy(update={"status": status, "evaluation": evaluation})
+    strategy = draft.model_copy(update={"status": status, "evaluation": evaluation, "launch": launch})
     stop = GateFailed(f"strategy of {run.day} stopped: {'; '.join(evaluation.reasons)}") if evaluation.stopped else None
     notes = [f"{_mark(gate.passed)} {gate.name}: {gate.detail}" for gate in evaluation.gates]
     notes += [f"refused {refusal.metric}: {', '.join(refusal.missing)}" for refusal in evaluation.refused]

@@ -109,7 +109,7 @@ def _campaign(campaign_id: str, inputs: StrategyInputs, settings: StrategySettin
         items=_items(sent, labels),
         channel=settings.channel,
         send_at_local=f"{inputs.partition + timedelta(days=1)} {settings.send_hour_local:02d}:00",
-        budget_minor=settings.budget_minor,
+        budget_minor=inputs.allocation.budget_minor,
         worst_case_cost_minor=int(sent["cost_minor"].sum()),
         expected_redemptions=redemptions,
         expected_redemption_rate=_scaled(redemptions, 1 / sent.height),

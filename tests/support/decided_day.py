@@ -9,7 +9,7 @@ import polars as pl
 from mktgen import contracts, pipeline
 from mktgen.documents import ModelEntry, ModelSet, Promotion, TaskPromotion, TrainingPlan
 from mktgen.steps.runner import Platform
-from mktgen.store import Provenance
+from mktgen.store import Provenance, parallel
 from mktgen.strategy.mailings import AFFINITY_DAYS, redemption_examples
 from mktgen.strategy.redemption import fit_redemption
 from tests.support.campaign_world import PARTITION, World, make_world
@@ -70,8 +70,8 @@ def write_lines(platform: Platform, world: World) -> None:
         "on_display": False, "on_mailer": False, "ingested_at": None,
     }  # fmt: skip
     columns = contracts.ORDER_LINES.columns
-    for back in range(AFFINITY_DAYS):
-        day = PARTITION - timedelta(days=back)
+
+    def write(day: date) -> None:
         own = world.lines.filter(pl.col("business_date") == day).unique(["customer_id", "item_id"], maintain_order=True)
         full = own.with_columns(
             order_id=pl.format("{}:{}", "customer_id", pl.lit(str(day))),
@@ -81,6 +81,8 @@ def write_lines(platform: Platform, world: World) -> None:
         money = {name: pl.lit(0) for name in columns if name.endswith("_minor") and name not in full.columns}
         frame = full.with_columns(**money).select(pl.col(name).cast(kind) for name, kind in columns.items())
         platform.store.write_table("order_lines", day, frame, BY)
+
+    parallel(write, [PARTITION - timedelta(days=back) for back in range(AFFINITY_DAYS)])
 
 
 def sent_before(platform: Platform, customer: str, day: date, campaign: str = "14") -> None:
