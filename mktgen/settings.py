@@ -284,6 +284,11 @@ class EvaluationSettings(Section):
     srm_alpha: float = Field(0.001, gt=0, lt=1, description="sample-ratio mismatch stops below this p-value")
     power: float = Field(0.8, gt=0, lt=1)
     alpha: float = Field(0.05, gt=0, lt=1)
+    worthwhile_effect_minor: float = Field(
+        50.0,
+        gt=0,
+        description="profit per contact; an experiment is proposed large enough to find an effect of this size",
+    )
     max_calibration_error: float = Field(
         0.15, gt=0, le=1, description="expected calibration error of the redemption model"
     )

@@ -23,6 +23,45 @@ class WhyExample(Document):
     reasons: list[str]
 
 
+class ClassSummary(Document):
+    """Customers of one class of response, and what was done with them. effect: of each one's best offer on the chance to buy,
+    mean over the class; effect_minor: the same in profit, where it is stored."""
+
+    name: str
+    meaning: str
+    customers: int
+    contacted: int
+    held_out: int
+    effect: Interval
+    effect_minor: Interval | None
+
+
+class OfferUncertainty(Document):
+    """What is not known of one offer. effect_minor: mean over its eligible customers; None: nothing was learned yet.
+    information_minor: what knowing it for certain would be worth, if it were then sent to all of them or to none.
+    customers_per_arm: to find an effect of NextExperiment.detectable_minor; days: until their outcomes are known."""
+
+    offer_id: str
+    campaign_id: str
+    eligible: int
+    effect_minor: Interval | None
+    information_minor: float | None
+    customers_per_arm: int
+    days: int
+
+
+class NextExperiment(Document):
+    """Which offer to try next against no contact, how many customers it takes, and why. others: the runners-up."""
+
+    offer: OfferUncertainty
+    reason: str
+    detectable_minor: float
+    power: float
+    alpha: float
+    reward_sd_minor: float
+    others: list[OfferUncertainty]
+
+
 class Campaign(Document):
     campaign_id: str
     name: dict[str, str]  # language -> text
@@ -112,6 +151,7 @@ class AllocationReport(Document):
     allocation: Allocation
     notes: list[str]
     versions: dict[str, str]
+    next_experiment: NextExperiment | None
 
 
 class StrategyEvaluation(Document):
@@ -138,6 +178,9 @@ class Strategy(Document):
     versions: dict[str, str]
     evaluation: StrategyEvaluation | None = None
     launch: LaunchEvidence | None = None
+    classes: list[ClassSummary] = []
+    classes_note: str = ""
+    next_experiment: NextExperiment | None = None
 
 
 class PublishedStrategy(Document):

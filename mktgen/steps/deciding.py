@@ -14,7 +14,7 @@ from mktgen.copywriting import writer
 from mktgen.documents import AllocationReport, LaunchEvidence, Promotion, ResponseReport
 from mktgen.models.base import CategoryModel, History, Model, VectorModel
 from mktgen.settings import FeatureSettings
-from mktgen.steps import responding
+from mktgen.steps import proposing, responding
 from mktgen.steps.data import days_between
 from mktgen.steps.runner import Outcome, Platform, Read, Run
 from mktgen.steps.training import CAMPAIGN_TABLES, REDEMPTION, campaign_reads, training_day
@@ -22,6 +22,7 @@ from mktgen.steps.validation import champion_days, load_model
 from mktgen.steps.worlds import PLAN_DAYS, around, around_reads
 from mktgen.strategy import (
     arms,
+    class_summary,
     contact_history,
     document,
     exclusions,
@@ -210,11 +211,13 @@ def allocate(run: Run) -> Outcome:
         allowed, run.table("customer_segments"), bounded, run.day, settings.seed, versions,
         holdout_key(run), recent_contacts(run), run.table("recommendations"), draws,
     )  # fmt: skip
+    eligible = _eligible(run, allowed)
     plan = AllocationReport(
         partition=run.day,
         allocation=result.allocation,
         notes=[model.note, _value_note(run), launch.told(bounded, evidence), *result.notes],
         versions=versions.__dict__,
+        next_experiment=proposing.next_experiment(run, eligible, draws),
     )
     contacts = result.decisions.filter(pl.col("action") != NO_CONTACT).height
     note = (
@@ -225,7 +228,7 @@ def allocate(run: Run) -> Outcome:
         tables={
             "offer_scores": candidates,
             "decisions": result.decisions,
-            "excluded_offers": _excluded(run, candidates, allowed, types),
+            "excluded_offers": _excluded(run, candidates, eligible, types),
         },
         documents={"allocation": plan},
         notes=[note, *plan.notes],
@@ -237,23 +240,24 @@ def holdout_key(run: Run) -> str:
     return f"holdout:{run.settings.seed}"
 
 
-def _excluded(run: Run, candidates: pl.DataFrame, allowed: pl.DataFrame, types: dict[str, str]) -> pl.DataFrame:
+def _arms(run: Run) -> pl.DataFrame:
+    customers = run.table("customer_segments")["customer_id"].sort()
+    return arms.arms(customers, run.settings.strategy, holdout_key(run))
+
+
+def _eligible(run: Run, allowed: pl.DataFrame) -> pl.DataFrame:
+    """The candidates that the policy draws from."""
+    strategy = run.settings.strategy
+    return policy.eligible_candidates(allowed, _arms(run), strategy, holdout_key(run), recent_contacts(run))
+
+
+def _excluded(run: Run, candidates: pl.DataFrame, eligible: pl.DataFrame, types: dict[str, str]) -> pl.DataFrame:
     """contracts.EXCLUDED_OFFERS of the day."""
-    settings, key, recent = run.settings, holdout_key(run), recent_contacts(run)
-    among = arms.arms(run.table("customer_segments")["customer_id"].sort(), settings.strategy, key)
-    eligible = policy.eligible_candidates(allowed, among, settings.strategy, key, recent)
+    settings, key = run.settings, holdout_key(run)
     return exclusions.excluded_offers(
-        candidates,
-        eligible,
-        among,
-        recent,
-        run.table("sends"),
-        types,
-        settings.strategy,
-        settings.contact,
-        run.day,
-        key,
-    )
+        candidates, eligible, _arms(run), recent_contacts(run), run.table("sends"), types, settings.strategy,
+        settings.contact, run.day, key,
+    )  # fmt: skip
 
 
 def _value_note(run: Run) -> str:
@@ -277,6 +281,8 @@ def brief_reads(day: date, platform: Platform) -> list[Read]:
         *today(("recommendations",), day, "recommend"),
         *today(("segments",), day, "segment"),
         *today(("reasons",), day, "explain"),
+        *today(("response_report",), day, "learn_response"),
+        *today(("customer_classes", "response_scores"), day, "estimate_response"),
         catalogue(platform),
         *(read for read in campaign_reads(day, platform) if read.artefact in ("campaigns", "offers")),
     ]
@@ -290,6 +296,8 @@ def write_briefs(run: Run) -> Outcome:
     decisions, recommended, items, terms, profiles, campaigns = (run.table(name) for name in names)
     messages = writer.write_messages(decisions, recommended, items, terms, profiles, campaigns, settings)
     examples = writer.campaign_examples(decisions, recommended, items, terms, profiles, campaigns, settings)
+    report, effects = run.document("response_report", ResponseReport), run.table("response_scores")
+    classes = class_summary.class_summaries(run.table("customer_classes"), decisions, effects)
     draft = document.build_strategy(
         document.StrategyInputs(
             partition=run.day,
@@ -305,6 +313,9 @@ def write_briefs(run: Run) -> Outcome:
             reasons=run.table("reasons").filter(pl.col("about") == "item"),
             versions=plan.versions,
             notes=plan.notes,
+            effects=effects if report.usable else None,
+            classes=classes,
+            next_experiment=plan.next_experiment,
         ),
         settings,
     )

@@ -18,7 +18,7 @@ from mktgen.steps.deciding import (
 from mktgen.steps.runner import Outcome, Platform, Read, Run
 from mktgen.steps.training import campaign_reads, training_day
 from mktgen.steps.validation import trained_model
-from mktgen.strategy import document
+from mktgen.strategy import markdown
 
 
 def evaluate_reads(day: date, platform: Platform) -> list[Read]:
@@ -102,6 +102,6 @@ def publish(run: Run) -> Outcome:
     published = PublishedStrategy(
         partition=run.day,
         **{f"{name}_uri": run.inputs[name][-1].folder for name in names},
-        markdown=document.render_markdown(strategy),
+        markdown=markdown.render_markdown(strategy),
     )
     return Outcome(documents={"published": published}, notes=[f"published: {run.uri('strategy')}"])

@@ -77,7 +77,7 @@ def test_a_market_where_nothing_works_proves_no_policy() -> None:
     leads = [one.comparisons[0].difference for one in found]
     z = [3.92 * lead.value / (lead.high - lead.low) for lead in leads if lead is not None]
     assert len(z) == 16
-    assert abs(np.mean(z)) < 3 / np.sqrt(len(z))
+    assert abs(np.mean(z)) < 2.5 / np.sqrt(len(z))  # with in-sample chances: 0.73
     assert sum(one.standing == "proven" for one in found) <= 1
 
 
