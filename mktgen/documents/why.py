@@ -38,7 +38,8 @@ class WhySending(Document):
 
 
 class WhyDecision(Document):
-    """decided_by: the rule or constraint, by name. because: the same in sentences. events: past events that mattered."""
+    """decided_by: the rule or constraint, by name. because: the same in sentences. events: past events that mattered. day:
+    what held for all decisions of the day."""
 
     decision_id: str
     partition: date
@@ -53,6 +54,7 @@ class WhyDecision(Document):
     decided_by: str
     because: list[str]
     draw: str
+    day: list[str]
     events: list[str]
     sending: WhySending
     versions: dict[str, str]

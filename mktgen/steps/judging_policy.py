@@ -44,7 +44,7 @@ def judge_policy(run: Run) -> Outcome:
             run, "not_judged", "no customer of this source can receive what is sent, so nothing is ever tried"
         )
     if not report.usable:
-        return _unproven(run, "experiment", f"nothing is known yet of what contacts change: {report.reason}")
+        return _unproven(run, "experiment", f"no effect of contacts is known: {report.reason}")
     past = gather(run)
     if past.trials.is_empty():
         return _unproven(run, "experiment", "the log holds no recent trial with a choice")

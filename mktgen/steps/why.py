@@ -9,7 +9,7 @@ from typing import Any, Final
 import polars as pl
 
 from mktgen.contracts import ContractError
-from mktgen.documents import Allocation, AllocationReport, ResponseReport, Strategy
+from mktgen.documents import AllocationReport, ResponseReport, Strategy
 from mktgen.documents.why import WhyDecision
 from mktgen.errors import MissingArtefact
 from mktgen.steps.runner import Platform
@@ -31,7 +31,7 @@ def why(platform: Platform, decision_id: str, partition: date | None = None) -> 
     about = pl.col("customer_id") == decision["customer_id"]
     report = _parent_document(store, manifest, "response_report")
     excluded = _beside(store, manifest, "excluded_offers")
-    strategy = strategy_of(store, manifest)
+    strategy, plan = strategy_of(store, manifest), _plan(store, manifest)
     notes = [] if strategy else ["no strategy that was made of these decisions is stored as the day's current one"]
     return explain(
         Trace(
@@ -41,7 +41,8 @@ def why(platform: Platform, decision_id: str, partition: date | None = None) -> 
             excluded=None if excluded is None else _rows(store, excluded, about),
             effects=_rows(store, _effects(store, manifest), about),
             learned=report.usable if report else False,
-            allocation=_allocation(store, manifest),
+            allocation=plan.allocation,
+            day_notes=plan.notes,
             reasons=_reasons(store, day, decision),
             seed=manifest.seed,
             source=strategy[1].source if strategy else platform.source.name,
@@ -111,11 +112,11 @@ def _rows(store: Store, manifest: Manifest | None, about: pl.Expr) -> list[dict[
     return [] if manifest is None else store.read_table(manifest).filter(about).to_dicts()
 
 
-def _allocation(store: Store, manifest: Manifest) -> Allocation:
+def _plan(store: Store, manifest: Manifest) -> AllocationReport:
     plan = _beside(store, manifest, "allocation")
     if plan is None:
         raise MissingArtefact(f"{manifest.folder}: the allocation of the same run is gone; its price can't be told")
-    return store.read_document(plan, AllocationReport).allocation
+    return store.read_document(plan, AllocationReport)
 
 
 def _parent_document(store: Store, manifest: Manifest, artefact: str) -> ResponseReport | None:

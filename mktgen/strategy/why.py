@@ -26,7 +26,8 @@ class Trace:
 
     decision: of contracts.DECISIONS. offers, excluded: of contracts.OFFER_SCORES and EXCLUDED_OFFERS about its customer;
     excluded None: not stored with these decisions. effects: of contracts.RESPONSE_SCORES about the customer. learned: values
-    are incremental, by a response model. reasons: of contracts.REASONS, of this decision or about the customer's churn.
+    are incremental, by a response model. day_notes: of the
+    day's allocation. reasons: of contracts.REASONS, of this decision or about the customer's churn.
     seed: of the draw.
     """
 
@@ -37,6 +38,7 @@ class Trace:
     effects: Sequence[Row]
     learned: bool
     allocation: Allocation
+    day_notes: list[str]
     reasons: Sequence[Row]
     seed: int
     source: str
@@ -64,6 +66,7 @@ def explain(trace: Trace) -> WhyDecision:
         decided_by=decided_by,
         because=because,
         draw=_draw(trace),
+        day=_day(trace),
         events=_events(trace.reasons),
         sending=trace.sending,
         versions=trace.versions,
@@ -199,6 +202,16 @@ def _draw(trace: Trace) -> str:
         f"{decision['action']}, {kind}, was drawn with a chance of {decision['propensity']:.2%} among "
         f"{len(decision['action_set'])} actions, by seed {trace.seed} and the customer's id."
     )
+
+
+def _day(trace: Trace) -> list[str]:
+    plan = trace.allocation
+    budget = (
+        f"budget {money(plan.budget_minor)}, {money(plan.usual_budget_minor)} of it for business as usual; one more unit would "
+        f"add {plan.shadow_price:.3f} of expected value; every action that may be taken has a chance of at least "
+        f"{plan.propensity_floor:.2%}"
+    )
+    return [budget, *trace.day_notes]
 
 
 def _events(reasons: Sequence[Row]) -> list[str]:
