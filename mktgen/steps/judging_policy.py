@@ -26,7 +26,9 @@ def judge_reads(day: date, platform: Platform) -> list[Read]:
     """What the response was learned from, as far back as the log reaches, and what was offered then."""
     window = timedelta(days=platform.settings.response.window_days)
     first = day - timedelta(days=platform.settings.evaluation.off_policy.log_days)
-    matured = tuple(found for found in platform.store.partitions("trials") if first <= found - window and found < day)
+    days = [found for found in platform.store.partitions("trials") if first <= found - window and found < day]
+    kept = (found for found in platform.store.currents("trials", days) if found.rows)
+    matured = tuple(date.fromisoformat(found.partition) for found in kept)
     decided = tuple(found - window for found in matured)
     names = ("response_model", "response_report", "held_out_effects")
     return [
