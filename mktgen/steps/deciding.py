@@ -281,7 +281,6 @@ def brief_reads(day: date, platform: Platform) -> list[Read]:
         *today(("recommendations",), day, "recommend"),
         *today(("segments",), day, "segment"),
         *today(("reasons",), day, "explain"),
-        *today(("response_report",), day, "learn_response"),
         *today(("customer_classes", "response_scores"), day, "estimate_response"),
         catalogue(platform),
         *(read for read in campaign_reads(day, platform) if read.artefact in ("campaigns", "offers")),
@@ -296,7 +295,7 @@ def write_briefs(run: Run) -> Outcome:
     decisions, recommended, items, terms, profiles, campaigns = (run.table(name) for name in names)
     messages = writer.write_messages(decisions, recommended, items, terms, profiles, campaigns, settings)
     examples = writer.campaign_examples(decisions, recommended, items, terms, profiles, campaigns, settings)
-    report, effects = run.document("response_report", ResponseReport), run.table("response_scores")
+    effects = run.table("response_scores")
     classes = class_summary.class_summaries(run.table("customer_classes"), decisions, effects)
     draft = document.build_strategy(
         document.StrategyInputs(
@@ -313,7 +312,7 @@ def write_briefs(run: Run) -> Outcome:
             reasons=run.table("reasons").filter(pl.col("about") == "item"),
             versions=plan.versions,
             notes=plan.notes,
-            effects=effects if report.usable else None,
+            effects=None if effects.is_empty() else effects,
             classes=classes,
             next_experiment=plan.next_experiment,
         ),
