@@ -117,7 +117,7 @@ def offers_of(
     joined = joined.join(lost, on="decision_id", how="anti", maintain_order="left")
     own = known.join(joined.select("customer_id").unique(), on="customer_id", how="semi").sort("customer_id")
     effects = foretold.select("decision_id", "effect_minor", offer_id="action")
-    drawn = _spread(model, own, settings).rename({"action": "offer_id"})
+    drawn = _spread(model, own, joined["offer_id"].unique().sort().to_list(), settings).rename({"action": "offer_id"})
     full = joined.join(effects, on=["decision_id", "offer_id"], maintain_order="left")
     full = full.join(drawn, on=["customer_id", "offer_id"], maintain_order="left")
     return (
@@ -128,12 +128,14 @@ def offers_of(
     )
 
 
-def _spread(model: ResponseModel, known: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+def _spread(model: ResponseModel, known: pl.DataFrame, actions: list[str], settings: Settings) -> pl.DataFrame:
     """customer_id, action, deviations (Array): draws of each effect less its mean over the draws."""
     count = settings.strategy.posterior_draws
-    values = model.draws(known, count, settings.seed)
+    values = model.draws(known, count, settings.seed, actions)
     off = (values - values.mean(axis=0)).transpose(1, 2, 0).reshape(-1, count)
-    pairs = known.select("customer_id").join(pl.DataFrame({"action": sorted(model.actions)}), how="cross")
+    pairs = known.select("customer_id").join(
+        pl.DataFrame({"action": actions}, schema={"action": pl.String}), how="cross"
+    )
     return pairs.with_columns(deviations=pl.Series(off, dtype=pl.Array(pl.Float64, count)))
 
 
