@@ -163,7 +163,10 @@ class StrategySettings(Section):
     usual_share: float = Field(
         0.05, ge=0, le=0.4, description="customers contacted as the shop would without us: by the chance of redemption"
     )
-    propensity_floor: float = Field(0.02, gt=0, lt=0.5)
+    propensity_floor: float = Field(0.02, gt=0, lt=0.5, description="least chance of every action, while little is known")
+    exploring_trials: int = Field(
+        20_000, ge=100, description="trials up to which exploration is whole; with more it narrows (strategy/exploration.py)"
+    )
     experiment_budget_share: float = Field(
         0.5, gt=0, le=1, description="of the budget, for a strategy that is not proven better than what it replaces"
     )
@@ -277,7 +280,7 @@ class OffPolicySettings(Section):
         0.001, gt=0, lt=1, description="weights that miss what true propensities give, at a p-value below this"
     )
     log_days: int = Field(84, ge=7, description="trials decided in the last so many days are the log: effects drift")
-    log_decisions: int = Field(30_000, ge=1_000, description="of them the newest days, up to so many decisions")
+    log_decisions: int = Field(60_000, ge=1_000, description="of them the newest days, up to so many decisions")
 
 
 class EvaluationSettings(Section):
