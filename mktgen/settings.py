@@ -163,9 +163,13 @@ class StrategySettings(Section):
     usual_share: float = Field(
         0.05, ge=0, le=0.4, description="customers contacted as the shop would without us: by the chance of redemption"
     )
-    propensity_floor: float = Field(0.02, gt=0, lt=0.5, description="least chance of every action, while little is known")
+    propensity_floor: float = Field(
+        0.02, gt=0, lt=0.5, description="least chance of every action, while little is known"
+    )
     exploring_trials: int = Field(
-        20_000, ge=100, description="trials up to which exploration is whole; with more it narrows (strategy/exploration.py)"
+        20_000,
+        ge=100,
+        description="trials up to which exploration is whole; with more it narrows (strategy/exploration.py)",
     )
     experiment_budget_share: float = Field(
         0.5, gt=0, le=1, description="of the budget, for a strategy that is not proven better than what it replaces"

@@ -1,7 +1,7 @@
 """What an effect may depend on: covariates as basis functions, each of mean 0 and variance 1 on the trials.
 
-What: phi(x) = 1, then every covariate, hinges and products of the strongest ones, principal components of the
-customer vector. A covariate is logged where it is skewed and never negative, cut at its 1% and 99% quantiles,
+What: phi(x) = 1, then every covariate, the level of logged ones, hinges and products of the strongest, principal components of
+the customer vector. A covariate is logged where it is skewed and never negative, cut at its 1% and 99% quantiles,
 standardised; a null is the mean, with an indicator where nulls are not rare. Strongest: largest correlation with the
 outcome, whatever the action. That choice never looks at how an action and the outcome go together, so it doesn't make
 intervals too narrow; a covariate that moves the effect alone and not the outcome gets its straight line only.
@@ -43,7 +43,8 @@ class Basis:
     """How a frame of covariates becomes phi(x). p covariates, K functions, q components of a vector of length d.
 
     logged, low, high, centre, scale [p]; indicated: covariates with an indicator of null; hinges: (covariate, knot);
-    products: pairs, see _products; vector_mean [d]; components [q, d]; means, scales [K], kept [K] of all made; group [K] in GROUPS.
+    products: pairs, see _products; vector_mean [d]; components [q, d]; means, scales [K], kept [K] of all made; group [K] in
+    GROUPS.
     """
 
     columns: list[str]
