@@ -1,13 +1,19 @@
-"""SIMULATED: eight waves of the product's own loop in the market whose truth is known, beside other ways to decide.
+"""SIMULATED: eight waves of the product's own decisions in the market whose truth is known, beside other ways to decide.
 
-    python -m benchmarks.closed_loop [--scenario strong ...] [--seeds 0 1 ...] [--copies 4] [--waves 8] [--json FILE]
+    python -m benchmarks.closed_loop [--scenario strong ...] [--seeds 0 1 ...] [--copies 9] [--waves 8] [--json FILE]
+    python -m benchmarks.closed_loop --picture FILE.svg --json FILE    # of what a run wrote
 
-Each wave: chances by mixture.py over posterior draws of the response model, within a budget; drawn by rounding.py; the
-market answers; what a shop would see of it is a trial of the next wave's model. Hold-out and floor of the settings are part
-of it. Every way to decide lives in a market of its own, because contacts tire. Ways beside it: at random, by the true chance
-of redemption, by habit (the small coupon to the biggest spenders), and the oracle, which knows the scenario and what
-customers are by nature, not the future. All have the same budget: half of what the oracle would spend on the first wave.
-Reported: expected profit of what was drawn, per 1,000 customers of the wave, hold-out and exploration included.
+Each wave, as in the daily loop: a response model of all trials so far; the policy as learned now is judged on them against no
+contact, and has the whole budget if it is proven, an experiment's share if not, nothing where exploring can't pay any more;
+draws of the posterior narrow as trials come in; chances by mixture.py, drawn by rounding.py; the market answers; what a shop
+would see of it is the next wave's trials. Where a wave earns surely less than foretold, trials from before it are doubted.
+Hold-out and floor are part of it. Nothing is learned before the first wave: it is an experiment with the whole budget.
+
+Every way to decide lives in a market of its own, because contacts tire. Beside it: at random, by the true chance of redemption,
+by habit (the small coupon to the biggest spenders), and the oracle, which knows the scenario and what customers are by nature,
+not the future, and spends the budget at its best (linear relaxation, rounded). All have the same budget: half of what the
+oracle would spend on the first wave. Reported: expected profit of what was drawn, per 1,000 customers of the wave, hold-out
+and exploration included. `drift` begins four weeks before its drift.
 """
 
 from __future__ import annotations
@@ -23,26 +29,33 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from mktgen.contracts import TRIALS
+from mktgen.evaluation.off_policy.evidence import launch_evidence
+from mktgen.evaluation.off_policy.trial_log import TrialLog
 from mktgen.market_sim.chance import Floats, keys
 from mktgen.market_sim.oracle import expected, expected_costs, oracle_values, reserved_costs
 from mktgen.market_sim.panel import Organic, covariates, panel
 from mktgen.market_sim.response import respond
 from mktgen.market_sim.scenario import Scenario, load, names
 from mktgen.response.fitting import fit_response
+from mktgen.response.held_out import HeldOut
 from mktgen.response.model import ResponseModel
-from mktgen.response.trials import NotRandomised, TooFewTrials
-from mktgen.settings import MarketSettings, ResponseSettings, SourceSettings, StrategySettings
+from mktgen.settings import MarketSettings, ResponseSettings, Settings, SourceSettings, StrategySettings
 from mktgen.sources.simulated_market import open_source
 from mktgen.strategy.arms import is_held_out
-from mktgen.strategy.mixture import Problem, mixture
+from mktgen.strategy.exploration import Exploration, cannot_pay, exploration
+from mktgen.strategy.mixture import Ints, Mixture, Problem, mixture
 from mktgen.strategy.rounding import draw_actions
 
 FIRST_WAVE: Final = date(2017, 7, 3)
-PRIOR_SD_MINOR: Final = 60.0  # before anything was tried: of the mean effect of an offer
-STRATEGY: Final = StrategySettings(holdout_share=0.05)
-RESPONSE: Final = ResponseSettings()
+BEFORE_DRIFT: Final = 4  # waves before the day of a scenario's drift
+SMALL: Final = 10.0  # per 1,000 customers; a share of less says nothing
+SETTINGS: Final = Settings(
+    strategy=StrategySettings(holdout_share=0.05),
+    response=ResponseSettings(half_life_days=84.0, boosting_from=10**9),  # ridge alone foretells: five times as fast
+)
 Choice = NDArray[np.int64]
 
 
@@ -99,53 +112,122 @@ def peers(scenario: Scenario, seed: int) -> dict[str, Callable[[pl.DataFrame], F
 
 
 class Learner:
-    """The product's way: a response model of all trials so far, Thompson sampling within the budget, a hold-out."""
+    """The product's way. stages: `experiment`, `launched` or `stopped` of each wave."""
 
     def __init__(self, scenario: Scenario, seed: int) -> None:
         self.scenario, self.seed = scenario, seed
         self.trials: list[pl.DataFrame] = []
         self.known: list[pl.DataFrame] = []
         self.notes: list[str] = []
+        self.stages: list[str] = []
+        self.foretold: Floats = np.zeros(0)  # of the last wave's customers: profit expected of their chances
+        self.doubted: date | None = None
 
     def decide(self, table: pl.DataFrame, wave: date, cost: Floats, budget: float) -> tuple[Choice, Floats, Choice]:
         """Chosen actions [N], chances of those who take part [n, A], and their places [n]."""
-        out = np.array(
-            [is_held_out(one, STRATEGY.holdout_share, f"closed loop {self.seed}") for one in table["customer_id"]]
-        )
+        share = SETTINGS.strategy.holdout_share
+        out = np.array([is_held_out(one, share, f"closed loop {self.seed}") for one in table["customer_id"]])
         part = np.flatnonzero(~out)
-        value = self._values(table[part.tolist()], wave)
-        costs = np.broadcast_to(cost.astype(np.int64), value.shape[1:]).copy()
-        problem = Problem(value, costs, np.ones(value.shape[1:], dtype=np.bool_))
-        reserve = float(cost.max())
-        found = mixture(problem, max(budget - reserve, 0.0), STRATEGY.propensity_floor)
-        drawn = draw_actions(found.p, costs, keys(table["customer_id"])[part], self.seed * 1_000 + wave.toordinal())
+        found = self._chances(table[part.tolist()], wave, cost.astype(np.int64), max(budget - float(cost.max()), 0.0))
+        seed = self.seed * 1_000 + wave.toordinal()
         chosen = np.zeros(table.height, dtype=np.int64)
-        chosen[part] = drawn
-        return chosen, found.p, part
+        chosen[part] = draw_actions(found, cost.astype(np.int64), keys(table["customer_id"])[part], seed)
+        return chosen, found, part
 
-    def _values(self, table: pl.DataFrame, wave: date) -> Floats:
-        offers, draws = list(self.scenario.actions[1:]), STRATEGY.posterior_draws
-        model = self._model(wave)
-        if model is None:
-            rng = np.random.default_rng([self.seed, wave.toordinal()])
-            offered = np.broadcast_to(
-                rng.normal(0, PRIOR_SD_MINOR, (draws, 1, len(offers))), (draws, table.height, len(offers))
+    def _chances(self, table: pl.DataFrame, wave: date, cost: Ints, budget: float) -> Floats:
+        actions = len(cost)
+        nobody = np.tile(np.eye(actions)[0], (table.height, 1))
+        fitted = self._fit(wave)
+        if fitted is None:
+            # All that the budget pays of even chances.
+            self.stages.append("experiment")
+            self.foretold = np.zeros(table.height)
+            each = min(1.0 / actions, budget / float(table.height * cost.sum()))
+            even = np.full((table.height, actions), each)
+            even[:, 0] = 1.0 - each * (actions - 1)
+            return even
+        model, held_out = fitted
+        offers = list(self.scenario.actions[1:])
+        explore = exploration(float(model.facts["trials_effective"]), SETTINGS.strategy)
+        drawn = model.draws(facts(table, self.scenario), SETTINGS.strategy.posterior_draws, self.seed, offers)
+        drawn = drawn[:, :, np.argsort(np.argsort(offers))]
+        own = mixture(_problem(drawn, cost, explore.width), budget, explore.floor)
+        stage, told = self._judge(model, held_out, cost, budget / table.height, explore, own)
+        self.stages.append(stage)
+        if stage == "experiment":
+            own = mixture(
+                _problem(drawn, cost, explore.width), budget * SETTINGS.strategy.experiment_budget_share, explore.floor
             )
-        else:
-            offered = model.draws(facts(table, self.scenario), draws, self.seed, offers)
-        return np.concatenate([np.zeros((draws, table.height, 1)), offered], axis=2)
+        p = nobody if stage == "stopped" else own.p
+        self.foretold = (p[:, 1:] * drawn.mean(axis=0)).sum(axis=1)
+        self.notes.append(f"{wave} {stage}: {told}")
+        return p
 
-    def _model(self, wave: date) -> ResponseModel | None:
+    def _fit(self, wave: date) -> tuple[ResponseModel, HeldOut] | None:
         if not self.trials:
             return None
-        try:
-            model, _ = fit_response(pl.concat(self.trials), pl.concat(self.known), RESPONSE, wave, self.seed)
-        except (NotRandomised, TooFewTrials) as refused:
-            self.notes.append(f"{wave}: {refused}")
-            return None
-        return model
+        trials, known = pl.concat(self.trials), pl.concat(self.known)
+        model, held_out = fit_response(trials, known, SETTINGS.response, wave, self.seed, doubted_before=self.doubted)
+        last = self.trials[-1]["decided_on"][0]
+        if last != self.doubted and len(self.trials) > 1 and (short := self._shortfall(held_out, last)):
+            self.doubted = last
+            self.notes.append(f"{wave}: {short}")
+            return fit_response(trials, known, SETTINGS.response, wave, self.seed, doubted_before=last)
+        return model, held_out
+
+    def _shortfall(self, held_out: HeldOut, last: date) -> str:
+        """Whether the last wave earned surely less than was foretold of it: doubly robust, clustered by customer."""
+        frame = held_out.trials.frame
+        rows = (frame["decided_on"] == last).to_numpy()
+        p = held_out.trials.chance[rows]
+        earned = np.nansum(p * held_out.reward.score[rows], axis=1)
+        order = self.trials[-1].with_columns(foretold=pl.Series(self.foretold)).select("decision_id", "foretold")
+        foretold = (
+            frame.filter(pl.Series(rows)).join(order, on="decision_id", maintain_order="left")["foretold"].to_numpy()
+        )
+        gap, error = float((earned - foretold).mean()), float((earned - foretold).std() / np.sqrt(len(earned)))
+        if gap > norm.ppf(SETTINGS.feedback.effect.drift_alpha) * error:
+            return ""
+        return f"wave {last} earned {earned.mean():.1f} a customer, foretold {foretold.mean():.1f}: earlier trials are doubted"
+
+    def _judge(
+        self, model: ResponseModel, held_out: HeldOut, cost: Ints, budget: float, explore: Exploration, own: Mixture
+    ) -> tuple[str, str]:
+        """What the newest trials say of the policy as learned now, by the product's launch evidence."""
+        frame, per_wave = held_out.trials.frame, pl.col("decided_on")
+        days = frame["decided_on"].unique().sort(descending=True).to_list()
+        kept = max(SETTINGS.evaluation.off_policy.log_decisions // max(len(self.foretold), 1), 1)
+        rows = np.flatnonzero(frame.select(per_wave.is_in(days[:kept])).to_series().to_numpy())
+        names = held_out.trials.actions
+        place = [names.index(one) for one in self.scenario.actions[1:]]
+        value = held_out.reward.effect[rows][:, place]
+        spread = self._spread(model, frame[rows.tolist()], place)
+        candidate = mixture(_problem(value + spread, cost, explore.width), budget * len(rows), explore.floor).p
+        back = np.argsort(place)
+        chance = np.column_stack([held_out.trials.chance[rows], held_out.trials.chance_none[rows]])
+        log = TrialLog(frame[rows.tolist()], [*names, "no_contact"], chance, held_out.reward.q[rows])
+        policy = np.column_stack([candidate[:, 1:][:, back], candidate[:, 0]])
+        found = launch_evidence(log, policy, {"no contact": log.no_contact}, SETTINGS.evaluation, date.max, self.seed)
+        gain = found.comparisons[0].difference
+        if gain is None:
+            return "experiment", found.reason
+        told = f"{gain.value:.1f} [{gain.low:.1f}, {gain.high:.1f}] a customer over no contact, draws {explore.width:.2f} wide"
+        if found.standing == "proven":
+            return "launched", told
+        return ("stopped" if cannot_pay(gain, own, len(self.foretold)) else "experiment"), told
+
+    def _spread(self, model: ResponseModel, trials: pl.DataFrame, place: list[int]) -> Floats:
+        """[draws, n, A]: the posterior of effects around their mean, of the customers of past trials."""
+        known = trials.select("customer_id", "decided_on").join(
+            pl.concat(self.known), on=["customer_id", "decided_on"], how="left", maintain_order="left"
+        )
+        named = known.with_columns(customer_id=pl.format("{}:{}", "customer_id", "decided_on")).drop("decided_on")
+        drawn = model.draws(named, SETTINGS.strategy.posterior_draws, self.seed, model.actions)[:, :, place]
+        return np.asarray(drawn - drawn.mean(axis=0), dtype=np.float64)
 
     def remember(self, table: pl.DataFrame, happened: pl.DataFrame, chosen: Choice, p: Floats, part: Choice) -> None:
+        if (p[:, 0] == 1).all():
+            return  # nothing was drawn: nothing to learn
         actions = np.array(["no_contact", *self.scenario.actions[1:]])
         wave = table["wave"][0]
         ours, came = table[part.tolist()], happened[part.tolist()]
@@ -160,66 +242,117 @@ class Learner:
         self.known.append(facts(ours, self.scenario).with_columns(decided_on=pl.lit(wave)))
 
 
+def _problem(drawn: Floats, cost: Ints, width: float) -> Problem:
+    """drawn [S, n, A - 1]: what offers are worth; narrowed around their mean, no contact before them."""
+    mean = drawn.mean(axis=0)
+    value = np.concatenate([np.zeros((*drawn.shape[:2], 1)), mean + width * (drawn - mean)], axis=2)
+    shape = value.shape[1:]
+    return Problem(value, np.broadcast_to(cost, shape).copy(), np.ones(shape, dtype=np.bool_))
+
+
 def facts(table: pl.DataFrame, scenario: Scenario) -> pl.DataFrame:
     """What a shop knows of a customer at the wave."""
     return table.select("customer_id", *covariates(scenario))
 
 
-def study(organic: Organic, scenario: Scenario, waves: int, seed: int) -> dict[str, Any]:
-    cost = reserved_costs(scenario)
-    first = panel(organic, FIRST_WAVE, scenario)
-    budget = float(cost[oracle_values(first, scenario).argmax(axis=1)].sum()) / 2
-    scores = peers(scenario, seed)
-    markets = {name: Market(scenario) for name in ("learner", *scores)}
-    learner = Learner(scenario, seed)
+def first_wave(scenario: Scenario) -> date:
+    return scenario.drift.first_day - timedelta(days=7 * BEFORE_DRIFT) if scenario.drift else FIRST_WAVE
+
+
+def first_budget(organic: Organic, scenario: Scenario) -> float:
+    first = panel(organic, first_wave(scenario), scenario)
+    return float(reserved_costs(scenario)[oracle_values(first, scenario).argmax(axis=1)].sum()) / 2
+
+
+def beside(organic: Organic, scenario: Scenario, waves: int, budget: float) -> dict[str, list[float]]:
+    """Profit by wave of the other ways to decide."""
+    cost, scores = reserved_costs(scenario), peers(scenario, 0)
+    markets = {name: Market(scenario) for name in scores}
     for number in range(waves):
-        wave = FIRST_WAVE + timedelta(days=7 * number)
-        table = markets["learner"].panel(organic, wave)
+        wave = first_wave(scenario) + timedelta(days=7 * number)
+        for name, score in scores.items():
+            table = markets[name].panel(organic, wave)
+            values = score(table)
+            markets[name].settle(
+                table, best(values, cost, budget) if name == "oracle" else greedy(values, cost, budget)
+            )
+    return {name: market.profit for name, market in markets.items()}
+
+
+def best(values: Floats, cost: Floats, budget: float) -> Choice:
+    """The linear relaxation's optimum within the budget, rounded."""
+    found = mixture(_problem(values[None, :, 1:], cost.astype(np.int64), 1.0), budget - float(cost.max()), 0.0)
+    return draw_actions(found.p, cost.astype(np.int64), np.arange(len(values), dtype=np.uint64), 0)
+
+
+def study(organic: Organic, scenario: Scenario, waves: int, seed: int, budget: float) -> dict[str, Any]:
+    cost, market, learner = reserved_costs(scenario), Market(scenario), Learner(scenario, seed)
+    for number in range(waves):
+        wave = first_wave(scenario) + timedelta(days=7 * number)
+        table = market.panel(organic, wave)
         chosen, p, part = learner.decide(table, wave, cost, budget)
         if cost[chosen].sum() > budget:
             raise RuntimeError(f"the learner spent {cost[chosen].sum()} of {budget}")
         happened = respond(table, pl.Series(np.array(scenario.actions)[chosen]), scenario, seed)
         learner.remember(table, happened, chosen, p, part)
-        markets["learner"].settle(table, chosen)
-        for name, score in scores.items():
-            own = markets[name].panel(organic, wave)
-            markets[name].settle(own, greedy(score(own), cost, budget))
-    return {"customers": first.height, "budget": budget, "notes": learner.notes} | {
-        name: market.profit for name, market in markets.items()
-    }
+        market.settle(table, chosen)
+    return {"customers": table.height, "profit": market.profit, "stages": learner.stages, "notes": learner.notes}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenario", nargs="+", choices=names(), default=["strong"])
     parser.add_argument("--seeds", nargs="+", type=int, default=list(range(10)))
-    parser.add_argument("--copies", type=int, default=4, help="customers per household")
+    parser.add_argument("--copies", type=int, default=9, help="customers per household; 9 are about 20,000 a wave")
     parser.add_argument("--waves", type=int, default=8)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     market = open_source(SourceSettings(market=MarketSettings(copies=arguments.copies)), "the benchmark")
-    after = timedelta(days=7 * arguments.waves + market.scenario.horizon_days)
-    organic = market.organic(FIRST_WAVE - timedelta(days=84), min(market.last_day, FIRST_WAVE + after))
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, Any] = {}
     for name in arguments.scenario:
-        found[name] = []
+        scenario = load(name)
+        first = first_wave(scenario)
+        after = timedelta(days=7 * arguments.waves + scenario.horizon_days)
+        organic = market.organic(first - timedelta(days=84), min(market.last_day, first + after))
+        budget = first_budget(organic, scenario)
+        found[name] = {"beside": beside(organic, scenario, arguments.waves, budget), "seeds": {}}
         for seed in arguments.seeds:
-            found[name].append(study(organic, load(name), arguments.waves, seed))
-            _show(name, seed, found[name][-1])
+            found[name]["seeds"][seed] = study(organic, scenario, arguments.waves, seed, budget)
+            _show_notes(name, seed, found[name]["seeds"][seed])
             if arguments.json:
                 arguments.json.write_text(json.dumps(found, indent=1) + "\n")
+        _show(name, found[name])
 
 
-def _show(scenario: str, seed: int, result: dict[str, Any]) -> None:
-    print(
-        f"\nSIMULATED, scenario {scenario}, seed {seed}, {result['customers']} customers: profit per 1,000 customers by wave"
-    )
-    for name in ("learner", "oracle", "random", "by redemption", "by habit"):
-        print(f"{name:14}" + "".join(f"{value:9.1f}" for value in result[name]))
-    shares = [own / best if best else 0.0 for own, best in zip(result["learner"], result["oracle"], strict=True)]
-    print(f"{'of the oracle':14}" + "".join(f"{share:9.2f}" for share in shares))
+def _show_notes(scenario: str, seed: int, result: dict[str, Any]) -> None:
+    print(f"SIMULATED, {scenario}, seed {seed}: " + " ".join(f"{one:.0f}" for one in result["profit"]), flush=True)
     for note in result["notes"]:
-        print(f"  {note}")
+        print(f"  {note}", flush=True)
+
+
+def _show(scenario: str, found: dict[str, Any]) -> None:
+    runs = list(found["seeds"].values())
+    print(
+        f"\nSIMULATED, scenario {scenario}, {runs[0]['customers']} customers, {len(runs)} seeds: profit per 1,000 customers by wave"
+    )
+    profits = np.array([run["profit"] for run in runs])
+    rows = {
+        "learner, mean": profits.mean(axis=0),
+        "learner, least": profits.min(axis=0),
+        "learner, most": profits.max(axis=0),
+    }
+    for name, values in {**rows, **found["beside"]}.items():
+        print(f"{name:16}" + "".join(f"{value:9.1f}" for value in values))
+    oracle = np.array(found["beside"]["oracle"])
+    print(
+        f"{'of the oracle':16}"
+        + "".join(
+            f"{a / b:9.2f}" if b > SMALL else f"{'-':>9}" for a, b in zip(rows["learner, mean"], oracle, strict=True)
+        )
+    )
+    stages = [[run["stages"][wave] for run in runs] for wave in range(len(oracle))]
+    for stage in ("launched", "experiment", "stopped"):
+        print(f"{stage:16}" + "".join(f"{one.count(stage):9d}" for one in stages))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from mktgen.documents import Interval
 from mktgen.settings import StrategySettings
+from mktgen.strategy.mixture import Mixture
 
 LEAST: Final = 0.1  # of the width and of the floor
 
@@ -36,3 +38,12 @@ def exploration(trials: float | None, settings: StrategySettings) -> Exploration
     return Exploration(
         width=min(1.0, max(known**0.5, LEAST)), floor=settings.propensity_floor * min(1.0, max(known, LEAST))
     )
+
+
+def cannot_pay(gain: Interval, plan: Mixture, customers: int) -> bool:
+    """Whether exploring on is futile: the most that the policy may plausibly gain over no contact is less than a tenth of
+    what it would spend on it, per customer.
+
+    gain: profit per decision over no contact, with its interval, on past trials. plan: what the policy would do now.
+    """
+    return gain.high < LEAST * plan.cost_minor / max(customers, 1)
