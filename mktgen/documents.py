@@ -324,9 +324,40 @@ class ContactProof(Document):
 
 
 class RetrainingRequest(Document):
+    """models: which the reasons concern; the behaviour models are trained before their turn, with the redemption model, and the
+    response model counts trials decided before `doubted_before` for little: the effect moved or fell short since."""
+
     partition: date
     requested: bool
     reasons: list[str]
+    models: list[Literal["behaviour", "response"]] = []
+    doubted_before: date | None = None
+
+    @model_validator(mode="after")
+    def _names_models(self) -> Self:
+        if not self.requested == bool(self.reasons) == bool(self.models):
+            raise ValueError(
+                "a request has its reasons and names the models that they concern, and only a request does"
+            )
+        return self
+
+
+class EffectLine(Document):
+    """What a campaign ("": all together) was to bring in a wave and what it brought, in minor units of profit.
+
+    incremental: the prediction was learned from trials; else it rests on assumptions. realised None: `reason` says why.
+    """
+
+    campaign_id: str
+    wave: date
+    contacts: int
+    controls: int
+    matured: bool
+    incremental: bool
+    predicted_minor: float
+    realised: Interval | None
+    shortfall: bool
+    reason: str
 
 
 class FeedbackReport(Document):
@@ -334,6 +365,7 @@ class FeedbackReport(Document):
     metrics: dict[str, float]
     refused: list[Refusal]
     notes: list[str]
+    effects: list[EffectLine] = []
 
 
 class EffectReport(Document):

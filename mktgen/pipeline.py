@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from typing import Final
 
 from mktgen.errors import PermanentError
-from mktgen.steps import acting, data, deciding, foreseeing, responding, sending, tracked, training, validation
+from mktgen.steps import acting, data, deciding, effects, foreseeing, responding, sending, tracked, training, validation
 from mktgen.steps.runner import Platform, Recompute, Step, StepResult, execute
 from mktgen.store import parallel
 
@@ -124,9 +124,13 @@ _TABLE: Final = (
     Step("judge_forecasts", "feedback", "demand forecasts and churn warnings whose days are over, against what came",
          foreseeing.judge_forecasts, foreseeing.judge_reads,
          ("demand_outcomes", "churn_outcomes"), ("steps.foreseeing", "feedback")),
+    Step("judge_effects", "feedback", "profit predicted and realised, by campaign and wave, against those left alone",
+         effects.judge_effects, effects.judge_reads,
+         ("effect_ledger",), ("steps.effects", "steps.acting", "feedback"), ("feedback", "strategy")),
     Step("measure", "feedback", "rates with intervals, matured and open apart; what can't be known is refused by name",
-         acting.measure, acting.measure_reads,
-         ("feedback_report",), ("steps.acting", "feedback", "metrics", "sources"), ("feedback",)),
+         effects.measure, effects.measure_reads,
+         ("feedback_report",), ("steps.effects", "steps.acting", "feedback", "metrics", "sources"),
+         ("feedback", "strategy")),
     Step("detect_drift", "feedback", "today's customers against those the models learned from",
          acting.detect_drift, acting.drift_reads,
          ("drift",), ("steps.acting", "feedback"), ("feedback",)),
@@ -213,7 +217,7 @@ def record_approval(
 
 
 def requested_training(partition: date, platform: Platform | None = None) -> bool:
-    """Whether the feedback of this partition asked for retraining."""
+    """Whether the feedback of this partition asked for the behaviour models to be trained."""
     return acting.requested(platform or Platform.from_environment(), partition)
 
 

@@ -116,21 +116,22 @@ def test_a_task_runs_its_step_for_its_day(dagbag: Any, store_environment: Object
     assert second["digests"] == first["digests"]
 
 
-@pytest.mark.parametrize("asked", [False, True])
-def test_retraining_is_announced_only_where_it_was_asked_for(
-    dagbag: Any, store_environment: ObjectStore, asked: bool
+@pytest.mark.parametrize("models", [[], ["response"], ["behaviour"]], ids=["nothing", "response", "behaviour"])
+def test_retraining_is_announced_only_where_the_behaviour_models_are_asked_for(
+    dagbag: Any, store_environment: ObjectStore, models: list[Any]
 ) -> None:
     from airflow.sdk.exceptions import AirflowSkipException
     from mktgen_airflow import RETRAINING_REQUESTED
 
     from mktgen import pipeline
 
-    request = RetrainingRequest(partition=DAY, requested=asked, reasons=["drift"] if asked else [])
+    reasons = ["drift"] if models else []
+    request = RetrainingRequest(partition=DAY, requested=bool(models), reasons=reasons, models=models)
     provenance = Provenance(step="test", run="r1", code="c", config="c", seed=0, parents=())
     Store(store_environment).write_document("retraining_request", DAY, request, provenance)
     announce = dagbag.dags["marketing_feedback"].task_dict["announce_retraining"].python_callable
     with as_task(DAY.isoformat()) as context:
-        if asked:
+        if "behaviour" in models:
             announce()
             keys = context["outlet_events"][RETRAINING_REQUESTED].partition_keys
             assert keys == {pipeline.partition_of_request(DAY).isoformat()}
