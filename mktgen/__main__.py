@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -50,6 +51,18 @@ def main(argv: list[str] | None = None) -> int:
     _contact_commands(commands)
     check = commands.add_parser("prove", help="check a dispatch against ledger, records, decisions and approval")
     check.add_argument("where", metavar="PARTITION|URI", help="YYYY-MM-DD, or s3://.../dt=YYYY-MM-DD[/...]")
+    back = commands.add_parser("rollback", help="let an earlier version of a model serve, until it is released")
+    back.add_argument("model", choices=["response"])
+    which = back.add_mutually_exclusive_group()
+    which.add_argument(
+        "--to", type=date.fromisoformat, metavar="YYYY-MM-DD", help="the day it was learned (the one before)"
+    )
+    which.add_argument("--release", action="store_true", help="let new versions take over again")
+    back.add_argument(
+        "--from", dest="since", type=date.fromisoformat, metavar="YYYY-MM-DD", help="first partition (the next)"
+    )
+    back.add_argument("--why", required=True, help="kept with it, and shown in the notes of the allocation")
+    back.add_argument("--by", default=getpass.getuser(), help="who asks for it (the user of this process)")
     arguments = parser.parse_args(argv)
     try:
         return _COMMANDS[arguments.command](arguments) or 0
@@ -183,6 +196,12 @@ def _prove(arguments: argparse.Namespace) -> int:
     return 0 if proven.holds else 1
 
 
+def _rollback(arguments: argparse.Namespace) -> None:
+    _show(pipeline.roll_back_response(
+        arguments.by, arguments.why, arguments.to, arguments.since, arguments.release
+    ))  # fmt: skip
+
+
 def _say(line: str) -> None:
     print(line, flush=True)
 
@@ -190,7 +209,7 @@ def _say(line: str) -> None:
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "run": _run, "loop": _loop, "onboard": _onboard, "lineage": _lineage, "digests": _digests, "search": _search,
     "crossvalidate": _crossvalidate, "consent": _record, "suppress": _record, "timezone": _record, "contacts": _contacts,
-    "prove": _prove,
+    "prove": _prove, "rollback": _rollback,
 }  # fmt: skip
 
 if __name__ == "__main__":

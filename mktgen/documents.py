@@ -204,10 +204,25 @@ class Allocation(Document):
     candidates: int
 
 
+class ResponseComparison(Document):
+    """A version of the response model against the one that serves, on trials that neither had seen.
+
+    champion: the day it was learned. gain: its loss less the version's, squared minor units; None: not comparable. replaces:
+    whether the rule lets the version take its place.
+    """
+
+    champion: date
+    trials: int
+    gain: Interval | None
+    reason: str
+    replaces: bool
+
+
 class ResponseReport(Document):
     """What is known of the effect of offers: from how many trials, and whether it may be used.
 
-    reason: why not, or that all checks passed. facts: of the fit, for the model card.
+    reason: why not, or that all checks passed. facts: of the fit, for the model card. alike: one mean effect per action for
+    all customers. doubted_before: trials decided earlier counted for little. against: the version that serves; None: none did.
     """
 
     partition: date
@@ -217,6 +232,34 @@ class ResponseReport(Document):
     actions: list[str]
     facts: dict[str, float | str]
     gates: list[Gate]
+    alike: bool = False
+    doubted_before: date | None = None
+    against: ResponseComparison | None = None
+
+
+class ResponsePin(Document):
+    """A rollback: from `partition` on the version of a day serves, until a later pin; version None: released."""
+
+    partition: date
+    version: date | None
+    by: str
+    why: str
+
+
+class ResponsePromotion(Document):
+    """Which version of the response model serves a day, and why.
+
+    serving: the day it was learned; None: none, values are assumed. role: of the day's own version. previous: what served
+    before. rule: the whole rule. pin: the rollback in force.
+    """
+
+    partition: date
+    serving: date | None
+    role: Literal["none", "shadow", "challenger", "champion"]
+    previous: date | None
+    reason: str
+    rule: str
+    pin: ResponsePin | None = None
 
 
 class AllocationReport(Document):

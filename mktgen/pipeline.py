@@ -12,7 +12,20 @@ from datetime import date, timedelta
 from typing import Final
 
 from mktgen.errors import PermanentError
-from mktgen.steps import acting, data, deciding, effects, foreseeing, responding, sending, tracked, training, validation
+from mktgen.steps import (
+    acting,
+    data,
+    deciding,
+    effects,
+    foreseeing,
+    responding,
+    sending,
+    succession,
+    tracked,
+    tracked_response,
+    training,
+    validation,
+)
 from mktgen.steps.runner import Platform, Recompute, Step, StepResult, execute
 from mktgen.store import parallel
 
@@ -85,6 +98,10 @@ _TABLE: Final = (
     Step("learn_response", "loop", "the incremental effect of offers, from decisions that were drawn at random and sent",
          responding.learn_response, responding.learn_reads,
          ("response_model", "response_report"), ("steps.responding", "response"), ("response",)),
+    Step("promote_response", "loop", "a version that passed its checks and is not shown to be worse serves; or a pinned one",
+         succession.promote_response, succession.promote_reads,
+         ("response_promotion",), ("steps.succession", "steps.responding", "response"), ("response",),
+         after=tracked_response.log_response),
     Step("estimate_response", "loop", "that effect for every active customer, and who is persuadable or better left alone",
          responding.estimate_response, responding.estimate_reads,
          ("response_scores", "customer_classes"), ("steps.responding", "response"), ("response",)),
@@ -214,6 +231,19 @@ def record_approval(
     `shown`: run of the `published` artefact that the person saw; NotAllowed where another was published meanwhile.
     """
     return sending.keep_answer(platform or Platform.from_environment(), partition, approved, responder, note, shown)
+
+
+def roll_back_response(
+    by: str,
+    why: str,
+    to: date | None = None,
+    since: date | None = None,
+    release: bool = False,
+    *,
+    platform: Platform | None = None,
+) -> StepResult:
+    """Pin the response model to an earlier version until it is released: see steps/succession.py: roll_back."""
+    return succession.roll_back(platform or Platform.from_environment(), by, why, to, since, release)
 
 
 def requested_training(partition: date, platform: Platform | None = None) -> bool:

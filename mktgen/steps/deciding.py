@@ -11,7 +11,7 @@ import polars as pl
 from mktgen.config import config_version
 from mktgen.contracts import CATEGORY_SCORES, CUSTOMER_SCORES, ITEM_SCORES
 from mktgen.copywriting import writer
-from mktgen.documents import AllocationReport, Promotion, PublishedStrategy, ResponseReport, Strategy
+from mktgen.documents import AllocationReport, Promotion, PublishedStrategy, Strategy
 from mktgen.errors import GateFailed
 from mktgen.evaluation import gates
 from mktgen.models.base import CategoryModel, History, Model, VectorModel
@@ -147,7 +147,7 @@ def allocate_reads(day: date, platform: Platform) -> list[Read]:
         *today(("item_scores", "customer_scores"), day, "score"),
         *today(("customer_segments",), day, "segment"),
         *today(("recommendations",), day, "recommend"),
-        *today(("response_model", "response_report"), day, "learn_response"),
+        *responding.serving_reads(day, platform),
         catalogue(platform),
         *campaign_reads(day, platform),
         recent_sends(day, platform),
@@ -200,7 +200,7 @@ def allocate(run: Run) -> Outcome:
     plan = AllocationReport(
         partition=run.day,
         allocation=result.allocation,
-        notes=[model.note, _value_note(run), *result.notes],
+        notes=[model.note, responding.value_note(run), *result.notes],
         versions=versions.__dict__,
     )
     contacts = result.decisions.filter(pl.col("action") != NO_CONTACT).height
@@ -215,18 +215,11 @@ def allocate(run: Run) -> Outcome:
     )
 
 
-def _value_note(run: Run) -> str:
-    """What the values of the day's offers rest on."""
-    report = run.document("response_report", ResponseReport)
-    if report.usable:
-        return f"values are incremental: learned from {report.trials} randomised decisions, {len(report.actions)} offers tried"
-    return f"values are assumed, not learned: {report.reason}"
-
-
 def model_version(run: Run) -> str:
-    """Names the trained models a decision rests on: training day and content."""
-    manifest = run.inputs["models"][-1]
-    return f"{manifest.partition}/{manifest.digest[:12]}"
+    """Names the trained models a decision rests on: by day and content; the response model is named where one serves."""
+    names = [f"{found.partition}/{found.digest[:12]}" for found in run.inputs["models"][-1:]]
+    names += [f"response {found.partition}/{found.digest[:12]}" for found in run.inputs["response_model"][-1:]]
+    return ", ".join(names)
 
 
 # -- write --------------------------------------------------------------------------------------------------------------

@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[2]
 TASKS = {
     "marketing_loop": [
         "ingest", "clean", "extract_features", "train_due", "train", "validate", "promote", "forecast_demand",
-        "score", "warn_churn", "segment", "recommend", "learn_response", "estimate_response", "allocate", "explain",
-        "write_briefs", "evaluate_strategy", "publish",
+        "score", "warn_churn", "segment", "recommend", "learn_response", "promote_response", "estimate_response", "allocate",
+        "explain", "write_briefs", "evaluate_strategy", "publish",
     ],
     "marketing_execution": ["is_newest", "approve", "record_approval", "dispatch"],
     "marketing_feedback": [
@@ -27,9 +27,10 @@ TASKS = {
     ],
     "marketing_retraining": ["train_due", "train", "validate", "promote"],
     "marketing_onboarding": ["onboard"],
+    "marketing_rollback": ["roll_back"],
 }  # fmt: skip
 # Tasks that ask, announce or take a range; all others are steps of the pipeline.
-NOT_STEPS = {"is_newest", "approve", "record_approval", "announce_retraining", "onboard"}
+NOT_STEPS = {"is_newest", "approve", "record_approval", "announce_retraining", "onboard", "roll_back"}
 
 
 def test_every_file_is_read_and_holds_the_expected_dag(dagbag: Any) -> None:
