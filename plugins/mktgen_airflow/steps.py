@@ -27,6 +27,7 @@ LINKS: Final[dict[str, BaseOperatorLink]] = {
     "train": MLflowLink(),
     "validate": MLflowLink(),
     "promote": MLflowLink(),
+    "promote_response": MLflowLink(),
     "publish": StrategyLink(),
 }
 TRAINING: Final[dict[str, Any]] = {

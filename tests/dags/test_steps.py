@@ -166,7 +166,46 @@ def test_the_buttons_are_on_the_tasks_that_have_something_to_show(dagbag: Any) -
         for dag_id in ("marketing_loop", "marketing_retraining")
         for task in ("train", "validate", "promote")
     }
-    assert shown == trained | {("marketing_loop", "publish", "Strategy")}
+    loop = {("marketing_loop", "publish", "Strategy"), ("marketing_loop", "promote_response", "MLflow")}
+    assert shown == trained | loop
+
+
+def test_a_rollback_is_asked_for_in_the_name_of_who_started_the_run(
+    dagbag: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mktgen import pipeline
+
+    asked: list[tuple[Any, ...]] = []
+
+    def roll_back(*about: Any) -> StepResult:
+        asked.append(about)
+        return StepResult("rollback", DAY, "r1", False, {}, {}, {}, 0.0, ["pinned"])
+
+    monkeypatch.setattr(pipeline, "roll_back_response", roll_back)
+    task = dagbag.dags["marketing_rollback"].task_dict["roll_back"].python_callable
+    form = {"why": "looked wrong", "to": "2017-09-01", "from": None, "release": False}
+    with as_task(None, **form) as context:
+        context["dag_run"].triggering_user_name = "ada"
+        assert task()["partition"] == "2017-10-01"
+    with as_task(None, **form | {"to": None, "release": True}):
+        task()
+    with as_task(None, **form | {"release": True}), pytest.raises(errors.PermanentError, match="choose one"):
+        task()
+    assert asked == [
+        ("ada", "looked wrong", date(2017, 9, 1), None, False),
+        ("a run without a user", "looked wrong", None, None, True),
+    ]
+
+
+def test_a_rollback_without_a_reason_is_not_started(dagbag: Any) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    params = dagbag.dags["marketing_rollback"].params
+    with pytest.raises(ParamValidationError):
+        params.get_param("why").resolve("")
+    assert params.get_param("to").resolve(None) is None
+    with pytest.raises(ParamValidationError):
+        params.get_param("to").resolve("soon")
 
 
 def test_onboarding_refuses_a_range_that_runs_backwards(dagbag: Any) -> None:

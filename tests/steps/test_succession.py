@@ -67,8 +67,11 @@ def more_trials(platform: Platform, number: int) -> None:
 
 @pytest.fixture
 def platform(platform_of: PlatformOf) -> Platform:
-    """A first version that serves on DAYS[0], and new trials for the day after."""
-    made = platform_of()
+    return tried(platform_of())
+
+
+def tried(made: Platform) -> Platform:
+    """Trials that a first version learns from on DAYS[0], and new ones for the day after."""
     drawn = np.random.default_rng(1).random(len(CUSTOMERS)) < 0.5
     dispatched(made, drawn)
     bought(made, drawn, effect_minor=1_000)
