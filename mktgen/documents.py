@@ -441,3 +441,11 @@ class EffectReport(Document):
         if (self.verdict == "refused") != bool(self.reasons):
             raise ValueError("a refusal has its reasons, and only a refusal has any")
         return self
+
+
+class EffectReports(Document):
+    """The verdicts of a day: campaigns whose window ends on it, and our programme where a wave of it does."""
+
+    partition: date
+    reports: list[EffectReport]
+    notes: list[str]

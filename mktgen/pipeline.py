@@ -14,6 +14,7 @@ from typing import Final
 from mktgen.errors import PermanentError
 from mktgen.steps import (
     acting,
+    assessing,
     data,
     deciding,
     effects,
@@ -144,6 +145,9 @@ _TABLE: Final = (
     Step("judge_effects", "feedback", "profit predicted and realised, by campaign and wave, against those left alone",
          effects.judge_effects, effects.judge_reads,
          ("effect_ledger",), ("steps.effects", "steps.acting", "feedback"), ("feedback", "strategy")),
+    Step("assess_campaigns", "feedback", "what a campaign did, or why that can't be said, on the day its window is over",
+         assessing.assess_campaigns, assessing.assess_reads,
+         ("effect_reports",), ("steps.assessing", "feedback"), ("feedback", "features")),
     Step("measure", "feedback", "rates with intervals, matured and open apart; what can't be known is refused by name",
          effects.measure, effects.measure_reads,
          ("feedback_report",), ("steps.effects", "steps.acting", "feedback", "metrics", "sources"),

@@ -9,6 +9,7 @@ from typing import Final
 import polars as pl
 
 from mktgen.contracts import EFFECT_LEDGER
+from mktgen.documents import EffectReports
 from mktgen.feedback import forecasts, measurement
 from mktgen.feedback.effect_ledger import PROGRAMME, effect_ledger
 from mktgen.feedback.metrics import Observed, ours
@@ -104,17 +105,20 @@ def _observed(run: Run, ledger: pl.DataFrame) -> Observed:
 # -- the report of a day ----------------------------------------------------------------------------------------------------
 def measure_reads(day: date, platform: Platform) -> list[Read]:
     judged = today(("demand_outcomes", "churn_outcomes"), day, "judge_forecasts")
-    return [*sent_reads(day, platform), *today(("effect_ledger",), day, "judge_effects"), *judged]
+    effects = [*today(("effect_ledger",), day, "judge_effects"), *today(("effect_reports",), day, "assess_campaigns")]
+    return [*sent_reads(day, platform), *effects, *judged]
 
 
 def measure(run: Run) -> Outcome:
-    """Rates, uplift and return as far as the source bears them, and the latest waves of the ledger."""
+    """Rates, uplift and return as far as the source bears them, the latest waves of the ledger, and the day's verdicts."""
     capabilities = run.platform.source.capabilities.as_dict() | {LIVE: run.platform.source.live}
     foresight = forecasts.forecast_metrics(run.table("demand_outcomes"), run.table("churn_outcomes"))
     ledger, settings = run.table("effect_ledger"), run.settings.feedback
     report = measurement.measure(
         run.table("attributions"), settings, capabilities, run.day, foresight, _observed(run, ledger), ledger
     )
+    verdicts = run.document("effect_reports", EffectReports).notes
+    report = report.model_copy(update={"notes": [*report.notes, *verdicts]})
     notes = [*report.notes, *(f"refused {refusal.metric}: {', '.join(refusal.missing)}" for refusal in report.refused)]
     return Outcome(documents={"feedback_report": report}, notes=notes)
 

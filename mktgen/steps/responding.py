@@ -61,7 +61,8 @@ def learn_reads(day: date, platform: Platform) -> list[Read]:
     matured = tuple(date.fromisoformat(found.partition) for found in kept)
     decided = tuple(found - timedelta(days=settings.window_days) for found in matured)
     facts = (Read(name, decided, True, "the loop of that day") for name in ("customer_features", "customer_scores"))
-    asked = tuple(found for found in platform.store.partitions("retraining_request") if first <= found < day)
+    requests = platform.store.partitions("retraining_request") if matured else []
+    asked = tuple(found for found in requests if first <= found < day)
     champion = serving_before(day, platform)
     version = (champion,) if champion is not None else ()
     return [

@@ -22,8 +22,8 @@ TASKS = {
     ],
     "marketing_execution": ["is_newest", "approve", "record_approval", "dispatch"],
     "marketing_feedback": [
-        "collect_outcomes", "attribute", "collect_trials", "judge_forecasts", "judge_effects", "measure", "detect_drift",
-        "request_retraining", "announce_retraining",
+        "collect_outcomes", "attribute", "collect_trials", "judge_forecasts", "judge_effects", "assess_campaigns", "measure",
+        "detect_drift", "request_retraining", "announce_retraining",
     ],
     "marketing_retraining": ["train_due", "train", "validate", "promote"],
     "marketing_onboarding": ["onboard"],

@@ -95,7 +95,7 @@ def test_what_was_learned_and_came_true_stands_in_ledger_and_report(platform_of:
     platform = platform_of(**LIVE)
     sent = market(gain=60.0)
     stored(platform, sent, learned=True)
-    notes = run(platform, "judge_effects", "measure", "request_retraining")
+    notes = run(platform, "judge_effects", "assess_campaigns", "measure", "request_retraining")
     assert notes[0] == "2 rows of 1 waves, 2 new today"
     contacts = sent.attributions["was_sent"].sum()
     for row in ledger(platform).iter_rows(named=True):
@@ -117,7 +117,7 @@ def test_the_metrics_that_the_source_bears_are_computed_and_the_rest_refused(pla
     platform = platform_of(**LIVE)
     sent = market(gain=60.0)
     stored(platform, sent, learned=True)
-    run(platform, "judge_effects", "measure")
+    run(platform, "judge_effects", "assess_campaigns", "measure")
     found = report(platform)
     made = sent.attributions.filter("was_sent")
     assert found.metrics["cvr"] == pytest.approx(made["redeemed"].mean())
@@ -149,7 +149,7 @@ def test_an_effect_that_falls_short_asks_for_the_model_that_foretold_it(
 ) -> None:
     platform = platform_of(**LIVE)
     stored(platform, market(gain=-60.0, predicted=90.0), learned, gain=-60.0)
-    notes = run(platform, "judge_effects", "measure", "request_retraining")
+    notes = run(platform, "judge_effects", "assess_campaigns", "measure", "request_retraining")
     asked = request(platform)
     assert asked.models == [model]
     assert asked.doubted_before == (DAY if learned else None)
@@ -163,7 +163,7 @@ def test_an_effect_that_falls_short_asks_for_the_model_that_foretold_it(
 def test_a_replay_or_a_programme_without_holdout_is_refused_with_the_reason(platform_of: PlatformOf) -> None:
     replay = platform_of(prefix="/replay", strategy=STRATEGY)
     stored(replay, market(gain=60.0, sends=False), learned=False)
-    notes = run(replay, "judge_effects", "measure", "request_retraining")
+    notes = run(replay, "judge_effects", "assess_campaigns", "measure", "request_retraining")
     assert notes[0].startswith("no wave is over in which anything was delivered")
     missing = {refused.metric: refused.missing for refused in report(replay).refused}
     assert missing["incremental_profit"] == ["delivered_contacts"]
@@ -177,7 +177,7 @@ def test_a_replay_or_a_programme_without_holdout_is_refused_with_the_reason(plat
         sent.outcomes,
     )
     stored(none_held, everyone, learned=True)
-    run(none_held, "judge_effects", "measure")
+    run(none_held, "judge_effects", "assess_campaigns", "measure")
     refused = {one.metric: one for one in report(none_held).refused}
     assert refused["incremental_profit"].missing == ["randomised_holdout_of_sent"]
     assert "0 of 3000 customers held out" in refused["incremental_profit"].reason
