@@ -161,8 +161,9 @@ def covariates(features: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
 
 def serving_reads(day: date, platform: Platform) -> list[Read]:
     """Which version serves the day, and that version."""
-    promotion = platform.store.read_document(platform.store.need("response_promotion", day), ResponsePromotion)
-    version = (promotion.serving,) if promotion.serving else ()
+    manifest = platform.store.current("response_promotion", day)
+    serving = platform.store.read_document(manifest, ResponsePromotion).serving if manifest else None
+    version = (serving,) if serving else ()
     return [
         Read("response_promotion", (day,), True, "promote_response"),
         *(Read(name, version, True, "learn_response") for name in ("response_model", "response_report")),
