@@ -147,7 +147,7 @@ _TABLE: Final = (
          ("effect_ledger",), ("steps.effects", "steps.acting", "feedback"), ("feedback", "strategy")),
     Step("assess_campaigns", "feedback", "what a campaign did, or why that can't be said, on the day its window is over",
          assessing.assess_campaigns, assessing.assess_reads,
-         ("effect_reports",), ("steps.assessing", "feedback"), ("feedback", "features")),
+         ("effect_reports",), ("steps.assessing", "feedback", "features"), ("feedback", "features")),
     Step("measure", "feedback", "rates with intervals, matured and open apart; what can't be known is refused by name",
          effects.measure, effects.measure_reads,
          ("feedback_report",), ("steps.effects", "steps.acting", "feedback", "metrics", "sources"),

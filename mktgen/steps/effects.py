@@ -96,7 +96,9 @@ def _observed(run: Run, ledger: pl.DataFrame) -> Observed:
     attributions, outcomes = run.table("attributions"), run.table("outcomes")
     if not decisions:
         return ours(attributions)
-    sent = Sent(attributions, decisions, outcomes)
+    start = began(ledger, [])
+    before = dict(_baselines(run)).get(start) if start is not None else None
+    sent = Sent(attributions, decisions, outcomes, before=before)
     arms = programme_arms(ledger, sent, _economics(run), run.settings.feedback, run.day)
     contacts = pl.concat([frame.filter(_CONTACT).select("decision_id", "offer_id") for frame in decisions.values()])
     return ours(attributions, contacts, outcomes, arms)
@@ -105,7 +107,13 @@ def _observed(run: Run, ledger: pl.DataFrame) -> Observed:
 # -- the report of a day ----------------------------------------------------------------------------------------------------
 def measure_reads(day: date, platform: Platform) -> list[Read]:
     judged = today(("demand_outcomes", "churn_outcomes"), day, "judge_forecasts")
-    effects = [*today(("effect_ledger",), day, "judge_effects"), *today(("effect_reports",), day, "assess_campaigns")]
+    start = began(_stored_ledger(platform, [day]), [])
+    known = Read("customer_features", (start,) if start and decided_days(day, platform) else (), required=False)
+    effects = [
+        known,
+        *today(("effect_ledger",), day, "judge_effects"),
+        *today(("effect_reports",), day, "assess_campaigns"),
+    ]
     return [*sent_reads(day, platform), *effects, *judged]
 
 

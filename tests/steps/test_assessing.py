@@ -125,9 +125,29 @@ def test_what_is_not_stored_is_named_and_a_day_without_a_window_s_end_says_so(pl
     platform.store.write_table("exposures", start, shop.exposures([("customer0001", "18", start)]), BY)
     platform.store.write_table("campaigns", start, shop.campaigns([("18", start, start + timedelta(days=30))]), BY)
     assert assessed(platform).notes == [
-        "not assessed: our programme: features or decisions of 2017-06-04, when it began, are not stored",
-        "not assessed: campaign 18: features of 2017-06-04, before it began, are not stored",
+        "not assessed: our programme: features or decisions of 2017-06-04, when it began, are not known",
+        "not assessed: campaign 18: features of 2017-06-04, before it began, are not known",
     ]
+
+
+def test_features_from_before_the_loop_ran_are_made_of_the_lines(platform_of: PlatformOf) -> None:
+    """Lines of every day since the source began, and no features: what the loop would have stored is made anew."""
+    platform = platform_of()
+    held = np.random.default_rng(1).random(COUNT) < 0.2
+    ours(platform, held)
+    first, rng = platform.source.first_day, np.random.default_rng(8)
+    for number in range((BEGAN - first).days + 1):
+        day = first + timedelta(days=number)
+        buyers = [who for n, who in enumerate(CUSTOMERS) if n % 20 == number % 20]
+        spent = LEVEL[number % 20 :: 20] / 2 + rng.normal(0, 50, len(buyers))
+        rows = [shop.line(who, day, "i", net=round(max(net, 1))) for who, net in zip(buyers, spent, strict=True)]
+        platform.store.write_table("order_lines", day, shop.lines(rows), BY)
+    platform.store.write_table("customer_days", TODAY, bought(np.where(held, 0.0, 200.0)), BY)
+    (report,) = assessed(platform).reports
+    assert report.verdict == "reported", report.reasons
+    assert report.effect is not None
+    assert report.effect.low < 200 < report.effect.high
+    assert report.diagnostics["variance_ratio"] < 0.5, "the features must foretell spend"
 
 
 def test_the_verdicts_stand_in_the_feedback_report(platform: Platform) -> None:
