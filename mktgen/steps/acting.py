@@ -83,7 +83,9 @@ def detect_drift(run: Run) -> Outcome:
 
 
 def request_reads(day: date, platform: Platform) -> list[Read]:
-    ledger = today(("effect_ledger",), day, "judge_effects")
+    since = day - timedelta(days=platform.settings.feedback.window_days)
+    asked = tuple(found for found in platform.store.partitions("retraining_request") if since < found < day)
+    ledger = [*today(("effect_ledger",), day, "judge_effects"), Read("retraining_request", asked, required=False)]
     return [*today(("drift",), day, "detect_drift"), *today(("feedback_report",), day, "measure"), *ledger]
 
 
@@ -91,6 +93,7 @@ def request_retraining(run: Run) -> Outcome:
     request = retraining.request_retraining(
         run.table("drift"), run.document("feedback_report", FeedbackReport), run.settings.feedback, run.day,
         run.table("effect_ledger"),
+        [run.platform.store.read_document(found, RetrainingRequest) for found in run.inputs["retraining_request"]],
     )  # fmt: skip
     note = (
         f"retraining of {' and '.join(request.models)} requested: {'; '.join(request.reasons)}"
