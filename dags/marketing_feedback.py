@@ -4,9 +4,10 @@ Starts by itself when `marketing_loop` publishes a day; the run has that day's p
 backfill `marketing_loop`, and this follows, day by day.
 
 Collects the day's purchases and redemptions, joins them to earlier decisions and to what was really sent, holds demand
-forecasts and churn warnings against what came, measures with maturity windows and looks for drift. `request_retraining`
-stores its answer and the reasons; `announce_retraining` is skipped unless the answer was yes, and then starts
-`marketing_retraining`.
+forecasts and churn warnings against what came, and predicted profit against realised, judges campaigns whose window is over,
+measures with maturity windows and looks for drift. `request_retraining` stores its answer, the reasons and which models they
+concern. `announce_retraining` is skipped unless the behaviour models are among them, and then starts `marketing_retraining`;
+the response model is learned anew every day and takes the request into account by itself.
 """
 
 from airflow.sdk import DAG, IdentityMapper, PartitionedAssetTimetable
@@ -26,6 +27,8 @@ with DAG(
         >> step("attribute")
         >> step("collect_trials")
         >> step("judge_forecasts")
+        >> step("judge_effects")
+        >> step("assess_campaigns")
         >> step("measure")
         >> step("detect_drift")
         >> step("request_retraining")

@@ -44,6 +44,7 @@ with DAG(
         >> step("segment")
         >> step("recommend")
         >> step("learn_response")
+        >> step("promote_response")
         >> step("estimate_response")
         >> step("judge_policy")
         >> step("allocate")

@@ -23,6 +23,7 @@ EXPECTED_DAGS = (
     "marketing_loop",
     "marketing_onboarding",
     "marketing_retraining",
+    "marketing_rollback",
 )
 AIRFLOW_PARTS = {  # name in the health report -> program
     "scheduler": "airflow-scheduler",

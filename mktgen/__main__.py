@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -57,6 +58,18 @@ def main(argv: list[str] | None = None) -> int:
         "--partition", type=date.fromisoformat, metavar="YYYY-MM-DD", help="its day (all are looked through)"
     )
     reason.add_argument("--json", action="store_true", help="as a JSON document")
+    back = commands.add_parser("rollback", help="let an earlier version of a model serve, until it is released")
+    back.add_argument("model", choices=["response"])
+    which = back.add_mutually_exclusive_group()
+    which.add_argument(
+        "--to", type=date.fromisoformat, metavar="YYYY-MM-DD", help="the day it was learned (the one before)"
+    )
+    which.add_argument("--release", action="store_true", help="let new versions take over again")
+    back.add_argument(
+        "--from", dest="since", type=date.fromisoformat, metavar="YYYY-MM-DD", help="first partition (the next)"
+    )
+    back.add_argument("--why", required=True, help="kept with it, and shown in the notes of the allocation")
+    back.add_argument("--by", default=getpass.getuser(), help="who asks for it (the user of this process)")
     arguments = parser.parse_args(argv)
     try:
         return _COMMANDS[arguments.command](arguments) or 0
@@ -195,6 +208,12 @@ def _why(arguments: argparse.Namespace) -> None:
     print(told.to_bytes().decode() if arguments.json else render(told), end="")
 
 
+def _rollback(arguments: argparse.Namespace) -> None:
+    _show(pipeline.roll_back_response(
+        arguments.by, arguments.why, arguments.to, arguments.since, arguments.release
+    ))  # fmt: skip
+
+
 def _say(line: str) -> None:
     print(line, flush=True)
 
@@ -202,7 +221,7 @@ def _say(line: str) -> None:
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "run": _run, "loop": _loop, "onboard": _onboard, "lineage": _lineage, "digests": _digests, "search": _search,
     "crossvalidate": _crossvalidate, "consent": _record, "suppress": _record, "timezone": _record, "contacts": _contacts,
-    "prove": _prove, "why": _why,
+    "prove": _prove, "why": _why, "rollback": _rollback,
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def markdown(run: ModelRun) -> str:
         "",
         f"- tasks: {', '.join(sorted(run.tasks))}",
         f"- trained for: {run.training_partition}, on what lies before {run.evaluation_from}",
-        f"- evaluated on: {run.evaluation_from} to {run.evaluation_to}, the same for all kinds; ranked anew each week",
+        f"- evaluated on: {run.evaluation_from} to {run.evaluation_to}, {run.judged}",
         *([f"- about the data: {run.notice}"] if run.notice else []),
         "",
         "## Results",
@@ -38,7 +38,7 @@ def markdown(run: ModelRun) -> str:
         "|---|---|",
         *(f"| {name} | {entry.metrics[name]:.4f} |" for name in sorted(entry.metrics)),
         "",
-        "Predictions only: nothing here says what a contact or a coupon would change.",
+        run.caveat,
         "",
         *_gates(entry.gates),
         "## Data",
@@ -47,7 +47,7 @@ def markdown(run: ModelRun) -> str:
         "",
         "## Use",
         "",
-        "Load with `mlflow.pyfunc.load_model` where `mktgen` itself is installed; `mktgen.models.serving` describes the",
+        f"Load with `mlflow.pyfunc.load_model` where `mktgen` itself is installed; `{run.loader}` describes the",
         "request. Stored as JSON, safetensors and skops; no pickles.",
     ]
     return "\n".join(lines) + "\n"

@@ -33,6 +33,7 @@ class ModelRun:
     `directory`: the saved model on this machine. `artefact_run`: the derivation id of the `models` artefact, which
     with kind and partition identifies the run. `comparison`: kind -> metrics of all kinds on the same cut.
     `reliability`: evaluation.classification.churn_reliability's table, where the model has the customer task.
+    `caveat`: what the card says that the figures are; `judged`: what they were found on.
     `loader`: module with `_load_pyfunc`. `packages`: distributions needed to load it beside the common ones (torch
     for the neural kinds).
     """
@@ -53,6 +54,8 @@ class ModelRun:
     git_commit: str | None = None
     notice: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    caveat: str = "Predictions only: nothing here says what a contact or a coupon would change."
+    judged: str = "the same for all kinds; ranked anew each week"
 
     @property
     def identity(self) -> dict[str, str]:
@@ -85,6 +88,18 @@ class Logged:
     model_uri: str
     versions: dict[str, str]
     created: bool
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Who has which alias in one registered model from `partition` on. days: alias -> training day of the version."""
+
+    task: str
+    kind: str
+    partition: date
+    days: Mapping[str, date]
+    reason: str
+    rule: str
 
 
 @dataclass(frozen=True)

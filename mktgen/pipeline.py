@@ -14,14 +14,18 @@ from typing import Final
 from mktgen.errors import PermanentError
 from mktgen.steps import (
     acting,
+    assessing,
     data,
     deciding,
+    effects,
     foreseeing,
     judging_policy,
     launching,
     responding,
     sending,
+    succession,
     tracked,
+    tracked_response,
     training,
     validation,
 )
@@ -97,6 +101,10 @@ _TABLE: Final = (
     Step("learn_response", "loop", "the incremental effect of offers, from decisions that were drawn at random and sent",
          responding.learn_response, responding.learn_reads,
          ("response_model", "response_report", "held_out_effects"), ("steps.responding", "response"), ("response",)),
+    Step("promote_response", "loop", "a version that passed its checks and is not shown to be worse serves; or a pinned one",
+         succession.promote_response, succession.promote_reads,
+         ("response_promotion",), ("steps.succession", "steps.responding", "response"), ("response",),
+         after=tracked_response.log_response),
     Step("estimate_response", "loop", "that effect for every active customer, and who is persuadable or better left alone",
          responding.estimate_response, responding.estimate_reads,
          ("response_scores", "customer_classes"), ("steps.responding", "response"), ("response",)),
@@ -141,9 +149,16 @@ _TABLE: Final = (
     Step("judge_forecasts", "feedback", "demand forecasts and churn warnings whose days are over, against what came",
          foreseeing.judge_forecasts, foreseeing.judge_reads,
          ("demand_outcomes", "churn_outcomes"), ("steps.foreseeing", "feedback")),
+    Step("judge_effects", "feedback", "profit predicted and realised, by campaign and wave, against those left alone",
+         effects.judge_effects, effects.judge_reads,
+         ("effect_ledger",), ("steps.effects", "steps.acting", "feedback"), ("feedback", "strategy")),
+    Step("assess_campaigns", "feedback", "what a campaign did, or why that can't be said, on the day its window is over",
+         assessing.assess_campaigns, assessing.assess_reads,
+         ("effect_reports",), ("steps.assessing", "feedback", "features"), ("feedback", "features")),
     Step("measure", "feedback", "rates with intervals, matured and open apart; what can't be known is refused by name",
-         acting.measure, acting.measure_reads,
-         ("feedback_report",), ("steps.acting", "feedback", "metrics", "sources"), ("feedback",)),
+         effects.measure, effects.measure_reads,
+         ("feedback_report",), ("steps.effects", "steps.acting", "feedback", "metrics", "sources"),
+         ("feedback", "strategy")),
     Step("detect_drift", "feedback", "today's customers against those the models learned from",
          acting.detect_drift, acting.drift_reads,
          ("drift",), ("steps.acting", "feedback"), ("feedback",)),
@@ -229,8 +244,21 @@ def record_approval(
     return sending.keep_answer(platform or Platform.from_environment(), partition, approved, responder, note, shown)
 
 
+def roll_back_response(
+    by: str,
+    why: str,
+    to: date | None = None,
+    since: date | None = None,
+    release: bool = False,
+    *,
+    platform: Platform | None = None,
+) -> StepResult:
+    """Pin the response model to an earlier version until it is released: see steps/succession.py: roll_back."""
+    return succession.roll_back(platform or Platform.from_environment(), by, why, to, since, release)
+
+
 def requested_training(partition: date, platform: Platform | None = None) -> bool:
-    """Whether the feedback of this partition asked for retraining."""
+    """Whether the feedback of this partition asked for the behaviour models to be trained."""
     return acting.requested(platform or Platform.from_environment(), partition)
 
 

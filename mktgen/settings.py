@@ -236,6 +236,9 @@ class ResponseSettings(Section):
     half_life_days: float = Field(
         42.0, gt=0, description="a trial so old counts half: effects drift; three waves of 28 days outweigh all before"
     )
+    doubted_weight: float = Field(
+        0.125, gt=0, le=1, description="of trials from before a day from which on effects fell short or moved"
+    )
     min_trials: int = Field(300, ge=50, description="randomised trials below which nothing is learned")
     min_drawn: int = Field(20, ge=5, description="times that at least two actions must have been drawn")
     folds: int = Field(

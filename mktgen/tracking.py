@@ -32,18 +32,19 @@ from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mktgen import model_card
 from mktgen.documents import Promotion, TaskPromotion
 from mktgen.errors import PermanentError, TransientError
-from mktgen.model_run import AliasMove, Input, Logged, ModelRun, PlainRun, identity
+from mktgen.model_roles import PROMOTED, hand_on, where
+from mktgen.model_run import AliasMove, Input, Logged, ModelRun, PlainRun, Roles, identity
 
 EXPERIMENT: Final = "mktgen-behaviour"
 SEARCHES: Final = "mktgen-search"  # apart: hundreds of trials would hide the models that were trained for use
-REGISTERED: Final = {"ranking": "mktgen-ranking", "customer": "mktgen-customer", "redemption": "mktgen-redemption"}
+REGISTERED: Final = {task: f"mktgen-{task}" for task in ("ranking", "customer", "redemption", "response")}
 _DESCRIPTIONS: Final = {
     "ranking": "Which items a customer buys next. champion is used; rollback was champion before; challenger lost last.",
     "customer": "Purchase and churn of a customer. champion is used; rollback was champion before; challenger lost last.",
     "redemption": "Whether a mailed customer redeems. One recipe, fitted anew for each training day; the newest is used.",
+    "response": "What offers change, learned daily from randomised decisions. champion is used; the rule is in mktgen.rule.",
 }
 _REQUIREMENTS: Final = ("numpy", "pandas", "polars", "pydantic", "safetensors", "scikit-learn", "scipy", "skops")
-_PROMOTED: Final = "mktgen.promoted_partition"
 _PERMANENT: Final = frozenset(
     {"INVALID_PARAMETER_VALUE", "PERMISSION_DENIED", "UNAUTHENTICATED", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST"}
 )
@@ -55,10 +56,6 @@ class TrackingRefused(PermanentError):
 
 class TrackingUnavailable(TransientError):
     """MLflow didn't answer, or answered with an error of its own."""
-
-
-def _where(tags: Mapping[str, str]) -> str:
-    return " and ".join(f"tags.`{name}` = '{tags[name]}'" for name in sorted(tags))
 
 
 @contextmanager
@@ -121,7 +118,7 @@ class Tracking:
 
     def _search(self, tags: Mapping[str, str]) -> list[Any]:
         """Active runs with these tags, oldest first (ties by id)."""
-        found = self._client.search_runs([self.experiment_id], _where(tags), max_results=1000)
+        found = self._client.search_runs([self.experiment_id], where(tags), max_results=1000)
         return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
 
     def _start(self, run: ModelRun) -> str:
@@ -262,7 +259,7 @@ class Tracking:
         name = REGISTERED[decided.task]
         registered = self._registered(decided.task)
         before = {alias: str(number) for alias, number in registered.aliases.items()}
-        last = registered.tags.get(_PROMOTED, "")
+        last = registered.tags.get(PROMOTED, "")
         if last > partition.isoformat():
             reason = f"nothing moved: {last} was promoted already and {partition} is older"
             return AliasMove(decided.task, name, False, before, reason)
@@ -278,7 +275,7 @@ class Tracking:
         self._set_challenger(name, decided, partition, artefact_run, before)
         self._client.set_registered_model_tag(name, "mktgen.reason", decided.reason)
         # Last, so that a promotion that ended halfway is applied again.
-        self._client.set_registered_model_tag(name, _PROMOTED, partition.isoformat())
+        self._client.set_registered_model_tag(name, PROMOTED, partition.isoformat())
         after = {alias: str(number) for alias, number in self._client.get_registered_model(name).aliases.items()}
         return AliasMove(decided.task, name, True, after, decided.reason)
 
@@ -295,7 +292,7 @@ class Tracking:
     def _version(self, name: str, artefact_run: str | None, kind: str, partition: date) -> str:
         """The newest version of a kind for a training partition, of any artefact run where `artefact_run` is None."""
         tags = identity(artefact_run or "", kind, partition)
-        wanted = _where({key: value for key, value in tags.items() if value})
+        wanted = where({key: value for key, value in tags.items() if value})
         found = self._client.search_model_versions(f"name = '{name}' and {wanted}")
         if not found:
             raise TrackingRefused(
@@ -309,6 +306,15 @@ class Tracking:
             facts["difference"] = json.dumps(decided.difference.model_dump(), sort_keys=True)
         for key, value in sorted(facts.items()):
             self._client.set_model_version_tag(name, number, f"mktgen.promotion.{key}", value)
+
+    def hand_on(self, roles: Roles) -> AliasMove:
+        """Set the aliases of one registered model as decided for a partition; an older one moves nothing.
+
+        The rule stands in the tag mktgen.rule. A version that was never logged here gets no alias, and `reason` says so.
+        """
+        name = REGISTERED[roles.task]
+        with _errors(f"hand on {name} of {roles.partition}"):
+            return hand_on(self._client, name, dict(self._registered(roles.task).tags), roles)
 
     def champions(self) -> dict[str, str]:
         """task -> kind of the champion, for the tasks that have one."""

@@ -235,6 +235,8 @@ EFFECT_LEDGER = table(
         "ratio": pl.Float64,  # realised / predicted, where the prediction is above 0
         "predicted_redemptions": pl.Float64,
         "redeemed": pl.Int64,
+        "incremental": pl.Boolean,  # all predictions were learned from trials; else some rest on assumptions
+        "matured": pl.Boolean,  # of all its contacts the window is over
         "shortfall": pl.Boolean,
         "reason": pl.String,
         "known_on": pl.Date,  # partition on which the row first stood here

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import JsonValue, model_validator
+from pydantic import JsonValue
 
 from mktgen.documents.base import Document, Gate, Interval, Refusal
+from mktgen.documents.feedback import EffectLine, EffectReport, EffectReports, FeedbackReport, RetrainingRequest
+from mktgen.documents.response import ResponseComparison, ResponsePin, ResponsePromotion, ResponseReport
 from mktgen.documents.strategy import (
     Allocation,
     AllocationReport,
@@ -19,7 +21,6 @@ from mktgen.documents.strategy import (
     OfferLine,
     OfferUncertainty,
     PublishedStrategy,
-    ResponseReport,
     Strategy,
     StrategyEvaluation,
     WhyExample,
@@ -32,6 +33,10 @@ __all__ = [
     "ClassSummary",
     "Comparison",
     "Document",
+    "EffectLine",
+    "EffectReport",
+    "EffectReports",
+    "FeedbackReport",
     "Gate",
     "Interval",
     "LaunchEvidence",
@@ -40,7 +45,11 @@ __all__ = [
     "OfferUncertainty",
     "PublishedStrategy",
     "Refusal",
+    "ResponseComparison",
+    "ResponsePin",
+    "ResponsePromotion",
     "ResponseReport",
+    "RetrainingRequest",
     "Strategy",
     "StrategyEvaluation",
     "WhyExample",
@@ -198,48 +207,3 @@ class ContactProof(Document):
     records: int
     records_sha256: str
     contacts: list[ProofContact]
-
-
-class RetrainingRequest(Document):
-    partition: date
-    requested: bool
-    reasons: list[str]
-
-
-class FeedbackReport(Document):
-    partition: date
-    metrics: dict[str, float]
-    refused: list[Refusal]
-    notes: list[str]
-
-
-class EffectReport(Document):
-    """What one campaign did, or why that can't be said.
-
-    evidence: by name, among them `naive` (difference of means), `adjusted`, `placebo` (the same estimator on the window
-    before; 0 is due) and `negative_control` (on an outcome out of the campaign's reach; 0 is due). Where the verdict is
-    `refused` they show why, and none of them is an effect.
-    """
-
-    partition: date
-    campaign_id: str
-    arm: str
-    outcome: str  # what was compared, with unit and window
-    design: Literal["randomised", "observational"]
-    customers: dict[str, int]  # treated, control
-    evidence: dict[str, Interval]
-    effect: Interval | None  # per customer and wave
-    relative_effect: Interval | None  # share of the control's mean
-    diagnostics: dict[str, float]
-    gates: list[Gate]
-    verdict: Literal["reported", "refused"]
-    reasons: list[str]
-    notes: list[str]
-
-    @model_validator(mode="after")
-    def _effect_only_where_reported(self) -> Self:
-        if (self.effect is not None) != (self.verdict == "reported"):
-            raise ValueError("an effect stands in a report exactly where the verdict is `reported`")
-        if (self.verdict == "refused") != bool(self.reasons):
-            raise ValueError("a refusal has its reasons, and only a refusal has any")
-        return self

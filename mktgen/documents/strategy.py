@@ -106,21 +106,6 @@ class Allocation(Document):
     candidates: int
 
 
-class ResponseReport(Document):
-    """What is known of the effect of offers: from how many trials, and whether it may be used.
-
-    reason: why not, or that all checks passed. facts: of the fit, for the model card.
-    """
-
-    partition: date
-    usable: bool
-    reason: str
-    trials: int
-    actions: list[str]
-    facts: dict[str, float | str]
-    gates: list[Gate]
-
-
 class Comparison(Document):
     """The policy as learned now against another one, on the same past decisions. difference: profit per decision in minor
     units; None where the log can't carry it, and `gate` says why."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
 from math import log, sqrt
-from typing import Final
+from typing import Final, Literal
 
 import polars as pl
 from scipy.stats import norm
@@ -16,17 +17,33 @@ _Z: Final = 1.959963984540054
 _MIN_REDEEMED: Final = 10
 
 
-def reasons(ledger: pl.DataFrame, settings: FeedbackSettings, partition: date) -> list[str]:
-    """Why the ledger asks for training on this day: each shortfall once, and drifts on the day a wave comes in."""
-    said = [
-        f"effect shortfall: {_named(row['campaign_id'])}, wave of {row['wave']}: {row['reason']}"
-        for row in ledger.filter(pl.col("called_on") == partition).sort("campaign_id", "wave").iter_rows(named=True)
-    ]
+@dataclass(frozen=True)
+class Reason:
+    """Why to train, which model is meant, and, of the response model, the day from which on trials are to be believed."""
+
+    text: str
+    model: Literal["behaviour", "response"]
+    since: date | None = None
+
+
+def reasons(ledger: pl.DataFrame, settings: FeedbackSettings, partition: date) -> list[Reason]:
+    """Why the ledger asks for training on this day: each shortfall once, and drifts on the day a wave comes in.
+
+    What the response model predicted too high concerns that model, and the trials from before the wave. Predictions that rest
+    on assumptions are made of chances of redemption, which are trained with the behaviour models; so is a calibration.
+    """
+    said = []
+    for row in ledger.filter(pl.col("called_on") == partition).sort("campaign_id", "wave").iter_rows(named=True):
+        text = f"effect shortfall: {_named(row['campaign_id'])}, wave of {row['wave']}: {row['reason']}"
+        learned = row["incremental"]
+        said.append(Reason(text, "response", row["wave"]) if learned else Reason(text, "behaviour"))
     programme = ledger.filter(pl.col("campaign_id") == PROGRAMME).sort("wave")
     if programme.is_empty() or programme["known_on"].max() != partition:
         return said
-    moved = (calibration_drift(programme, settings), effect_drift(programme, settings))
-    return [*said, *(drift for drift in moved if drift is not None)]
+    calibration, effect = calibration_drift(programme, settings), effect_drift(programme, settings)
+    said += [] if calibration is None else [Reason(calibration, "behaviour")]
+    recent, _ = _split(programme, settings)
+    return said + ([] if effect is None else [Reason(effect, "response", recent["wave"][0])])
 
 
 def _named(campaign_id: str) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 import polars as pl
 
 from mktgen.documents import FeedbackReport, Interval, Refusal
+from mktgen.feedback.effect_report import effect_lines, effect_metrics, effect_refusal
 from mktgen.feedback.intervals import clustered_share
 from mktgen.feedback.metrics import CALCULATED, Observed, figure, ours, shops
 from mktgen.metrics import CAPABILITIES, LIVE, refusals
@@ -25,6 +26,7 @@ def measure(
     partition: date,
     forecasts: Mapping[str, float] | None = None,
     observed: Observed | None = None,
+    ledger: pl.DataFrame | None = None,
 ) -> FeedbackReport:
     """Metrics of contracts.ATTRIBUTIONS as of `partition`. A metric that can't be had is absent, and refused by name.
 
@@ -34,7 +36,8 @@ def measure(
     covariates); see metrics.ours. Metrics of mktgen/metrics.py about our contacts stand under their names there; the `cvr`
     of the shop's own mailings is `exposure_redemption_rate`. Rates come with `_low` and `_high` (95%, clustered by
     customer). Only matured rows make a rate; mailings whose window is open are counted and rated apart, under
-    `_open`. forecasts: figures of forecasts.py, reported beside.
+    `_open`. forecasts: figures of forecasts.py, reported beside. ledger: contracts.EFFECT_LEDGER as of `partition`: its latest
+    waves are reported, or profit is refused; None: not kept.
     """
     flags = {name: capabilities.get(name, False) for name in (*CAPABILITIES, LIVE)}
     decisions = attributions.filter(pl.col("kind") == "decision")
@@ -62,11 +65,16 @@ def measure(
         else:
             metrics |= _flat(found)
     metrics |= forecasts or {}
+    if ledger is not None:
+        metrics |= effect_metrics(ledger)
+        unknown = effect_refusal(ledger)
+        refused |= {} if unknown is None else {unknown.metric: unknown}
     return FeedbackReport(
         partition=partition,
         metrics=dict(sorted(metrics.items())),
         refused=[refused[name] for name in sorted(refused)],
         notes=_notes(settings),
+        effects=[] if ledger is None else effect_lines(ledger, settings),
     )
 
 

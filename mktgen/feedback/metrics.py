@@ -12,6 +12,7 @@ from mktgen.documents import Interval, Refusal
 from mktgen.feedback.effect.lift import lift, roi
 from mktgen.feedback.effect.sample import CONTROL, TREATED
 from mktgen.feedback.intervals import clustered_share
+from mktgen.feedback.programme import BASELINE
 from mktgen.metrics import BY_NAME, Log, refusal
 
 OUTCOME: Final = "net_minor"
@@ -57,18 +58,25 @@ def figure(name: str, observed: Observed, capabilities: Mapping[str, bool], log:
 
 
 def ours(
-    attributions: pl.DataFrame, decisions: pl.DataFrame | None = None, outcomes: pl.DataFrame | None = None
+    attributions: pl.DataFrame,
+    decisions: pl.DataFrame | None = None,
+    outcomes: pl.DataFrame | None = None,
+    arms: pl.DataFrame | None = None,
 ) -> Observed:
     """What contracts.ATTRIBUTIONS record of our own decisions, as drawn.
 
-    decisions: contracts.DECISIONS of those days, and outcomes: contracts.OUTCOMES of the days followed: with both, response
-    is known by offer. There are no arms where nothing was sent yet, or where a held-out customer was sent something.
+    decisions: decision_id and offer_id of those days, and outcomes: contracts.OUTCOMES of the days followed: with both,
+    response is known by offer. arms: programme.programme_arms, with margins and costs of whole waves; None: each matured
+    decision with what followed it. There are none where nothing was sent yet, or where a held-out customer was sent
+    something.
     """
     mine = attributions.filter((pl.col("kind") == "decision") & pl.col("matured"))
     delivered = mine.filter("was_sent")
     contacts = delivered.select("customer_id", "redeemed")
     if decisions is not None and outcomes is not None:
         contacts = _by_offer(delivered, decisions, outcomes)
+    if arms is not None:
+        return Observed(contacts, arms=arms, covariates=tuple({BASELINE} & set(arms.columns)))
     arm = pl.when("holdout").then(pl.lit(CONTROL)).otherwise(pl.lit(TREATED)).alias("arm")
     arms = mine.select("customer_id", pl.col("decided_on").alias("wave"), arm, OUTCOME)
     broken = delivered.is_empty() or bool(delivered["holdout"].any())

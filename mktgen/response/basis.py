@@ -11,7 +11,7 @@ and the intervals don't know; a boosted final stage is compared for that reason 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -66,6 +66,11 @@ class Basis:
     @property
     def size(self) -> int:
         return len(self.kept)
+
+    @property
+    def constant(self) -> Basis:
+        """Of the same frames, the constant function alone."""
+        return replace(self, kept=self.kept[:1], group=self.group[:1], means=self.means[:1], scales=self.scales[:1])
 
     @property
     def plain(self) -> NDArray[np.bool_]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
@@ -29,6 +30,15 @@ _PRIOR_VARIANCE: Final = 0.25  # of a standardised logistic coefficient of the b
 _CONTINUOUS_FLOOR: Final = 1e-12  # of the noise, as a share of the outcome's variance
 
 
+@dataclass(frozen=True)
+class Alike:
+    """Effects are taken to be the same for all customers; by how much they may still differ (standard deviations over
+    customers, minor units and probability) widens what is said of a single one."""
+
+    reward_sd: float = 0.0
+    conversion_sd: float = 0.0
+
+
 def fit_response(
     trials: pl.DataFrame,
     covariates: pl.DataFrame,
@@ -36,27 +46,31 @@ def fit_response(
     partition: date,
     seed: int,
     holdout_share: float | None = None,
+    doubted_before: date | None = None,
+    alike: Alike | None = None,
 ) -> tuple[ResponseModel, HeldOut]:
     """Learn effects on reward and conversion as of `partition`.
 
     trials: contracts.TRIALS, decided before it. covariates: customer_id, decided_on and numeric columns (nulls allowed) as
     known at the decision, optionally `vector` (a list of numbers); further rows are ignored. holdout_share: admits
-    held-out trials, see trials.py. The order of rows changes nothing.
+    held-out trials, see trials.py. doubted_before: trials decided earlier count for little (settings.doubted_weight).
+    alike: the mean effect of each action for everyone; None: effects may differ between customers. The order of rows changes
+    nothing.
     Raises NotRandomised, TooFewTrials, UnusableCovariates: each says what to do.
     """
     with threadpool_limits(limits=1):  # same bytes whatever the number of cores
         admitted = admit(trials, partition, holdout_share)
         _require_enough(admitted, settings)
-        known = _covariates(admitted, covariates)
-        return _fit(admitted, known, settings, partition, seed)
+        known = covariates_of(admitted, covariates)
+        weight = admitted.age_weight(partition, settings.half_life_days, doubted_before, settings.doubted_weight)
+        return _fit(admitted, known, weight, settings, seed, alike)
 
 
 def _fit(
-    trials: Trials, known: pl.DataFrame, settings: ResponseSettings, partition: date, seed: int
+    trials: Trials, known: pl.DataFrame, weight: Matrix, settings: ResponseSettings, seed: int, alike: Alike | None
 ) -> tuple[ResponseModel, HeldOut]:
     reward = trials.frame["reward_minor"].to_numpy().astype(np.float64)
     converted = trials.frame["converted"].to_numpy().astype(np.float64)
-    weight = trials.age_weight(partition, settings.half_life_days)
     fold = _folds(trials, settings.folds, seed)
     basis = fit_basis(known, reward, settings)
     design = basis.design(known)
@@ -66,20 +80,24 @@ def _fit(
         cross_fit(design, bins, y, trials.drawn, len(trials.actions), weight, fold, settings, seed) for y in outcomes
     ]
     left = np.column_stack([y - expected(nuisance.q, trials) for y, nuisance in zip(outcomes, guessed, strict=True)])
-    layout = lay_out(basis, len(trials.actions), settings.max_coefficients)
-    precise = weight * precision(design, left[:, 0], weight)
-    moments = collect(layout, design, trials, left, precise, fold)
+    within = basis if alike is None else basis.constant
+    varying = design[:, : within.size]
+    layout = lay_out(within, len(trials.actions), settings.max_coefficients)
+    # One effect for all is the mean over customers: then each counts alike, however noisy.
+    precise = weight * precision(design, left[:, 0], weight) if alike is None else weight
+    moments = collect(layout, varying, trials, left, precise, fold)
     floors = (_CONTINUOUS_FLOOR * float(reward.var()), _least_noise(converted, weight))
     found = [components(layout, moments, number, floor) for number, floor in enumerate(floors)]
-    wrong = errors(layout, design, trials, left, precise, np.column_stack([each.mean for each in found]))
+    wrong = errors(layout, varying, trials, left, precise, np.column_stack([each.mean for each in found]))
     learned = [integrate(layout, moments, k, found[k], wrong[k], seed + 1 + k) for k in range(2)]
+    spreads = (0.0, 0.0) if alike is None else (alike.reward_sd, alike.conversion_sd)
     known_reward, known_conversion = (
-        Coefficients(each.mean, each.covariance, each.own_variance, each.noise_sd) for each in learned
+        _over_basis(each, basis.size, within.size, sd) for each, sd in zip(learned, spreads, strict=True)
     )
     base = _base_conversion(design, converted, trials, weight)
     facts = _facts(trials, guessed, learned, weight)
     model = ResponseModel(trials.actions, basis, layout.terms, known_reward, known_conversion, base, facts)
-    unseen = [_unseen(layout, basis, design, moments, k, found[k], fold) for k in range(2)]
+    unseen = [_unseen(layout, within, varying, moments, k, found[k], fold) for k in range(2)]
     boosted = (
         boosted_effects(bins, left[:, 0], trials, precise, fold, seed) if len(fold) >= settings.boosting_from else None
     )
@@ -109,8 +127,8 @@ def _require_enough(trials: Trials, settings: ResponseSettings) -> None:
         )
 
 
-def _covariates(trials: Trials, covariates: pl.DataFrame) -> pl.DataFrame:
-    """The covariates of each trial, in its row order."""
+def covariates_of(trials: Trials, covariates: pl.DataFrame) -> pl.DataFrame:
+    """The covariates of each trial, in its row order. Raises UnusableCovariates where one is missing or there twice."""
     lacking = [name for name in KEYS if name not in covariates.columns]
     if lacking:
         raise UnusableCovariates(f"covariates lack {lacking}")
@@ -154,6 +172,21 @@ def _base_conversion(design: Matrix, converted: Matrix, trials: Trials, weight: 
     model = LogisticRegression(C=_PRIOR_VARIANCE, solver="newton-cholesky", max_iter=100)
     model.fit(np.hstack([design[:, 1:], arms]), converted, sample_weight=weight)
     return np.concatenate([model.intercept_, model.coef_[0, : design.shape[1] - 1]])
+
+
+def _over_basis(learned: Posterior, size: int, within: int, spread: float) -> Coefficients:
+    """Coefficients over the whole basis of `size` functions, of which those beyond the first `within` were not learned.
+
+    They are 0 in the mean; their variances add up to spread^2 for the mean customer, functions having variance 1.
+    """
+    place = np.concatenate([np.arange(within), np.arange(size, size + len(learned.mean) - within)])
+    mean = np.zeros(size + len(learned.mean) - within)
+    mean[place] = learned.mean
+    covariance = np.zeros((len(mean), len(mean)))
+    covariance[np.ix_(place, place)] = learned.covariance
+    rest = np.arange(within, size)
+    covariance[rest, rest] = spread**2 / max(len(rest), 1)
+    return Coefficients(mean, covariance, learned.own_variance, learned.noise_sd)
 
 
 def _unseen(

@@ -69,6 +69,13 @@ class ResponseModel:
         """
         return self._table(features, actions, "reward").rename({"effect": "effect_minor"})
 
+    def expected(self, covariates: pl.DataFrame, actions: Sequence[str]) -> Matrix:
+        """[rows, A] expected effects on reward of the actions named, in the order of rows and names; a customer may have
+        several rows. Raises UnusableCovariates."""
+        with threadpool_limits(limits=1):
+            design = self.basis.design(covariates)
+            return np.column_stack([design @ self._action(name, self.reward)[0] for name in actions])
+
     def conversion_effects(self, features: pl.DataFrame, actions: Sequence[str] | None = None) -> pl.DataFrame:
         """customer_id, action, effect, sd, low, high: difference in P(converted), within [-1, 1]."""
         table = self._table(features, actions, "conversion")

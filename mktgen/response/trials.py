@@ -65,11 +65,19 @@ class Trials:
         """[n, A]: 1[drawn = a] - e_a, of mean 0 given all that was known at the draw."""
         return np.equal.outer(self.drawn, np.arange(len(self.actions))).astype(np.float64) - self.chance
 
-    def age_weight(self, partition: date, half_life_days: float) -> Matrix:
-        """[n]: 2^(-age / half-life)."""
+    def age_weight(
+        self, partition: date, half_life_days: float, doubted_before: date | None = None, doubted_weight: float = 1.0
+    ) -> Matrix:
+        """[n]: 2^(-age / half-life), times `doubted_weight` where decided before `doubted_before` (None: nothing is doubted).
+
+        The power prior of Ibrahim & Chen, Statistical Science 15 (2000): what is doubted counts as a share of what it is.
+        """
         age = (pl.lit(partition) - pl.col("decided_on")).dt.total_days().cast(pl.Float64)
         weight: Matrix = np.exp2(-self.frame.select(age).to_series().to_numpy() / half_life_days)
-        return weight
+        if doubted_before is None:
+            return weight
+        doubted = (self.frame["decided_on"] < doubted_before).to_numpy()
+        return np.where(doubted, doubted_weight, 1.0) * weight
 
 
 def admit(trials: pl.DataFrame, partition: date, holdout_share: float | None = None) -> Trials:

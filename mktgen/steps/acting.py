@@ -8,8 +8,7 @@ import polars as pl
 
 from mktgen.contracts import DRIFT, OUTCOMES
 from mktgen.documents import FeedbackReport, RetrainingRequest
-from mktgen.feedback import attribution, drift, forecasts, measurement, outcomes, retraining
-from mktgen.metrics import LIVE
+from mktgen.feedback import attribution, drift, outcomes, retraining
 from mktgen.steps.data import days_between
 from mktgen.steps.deciding import today
 from mktgen.steps.runner import Outcome, Platform, Read, Run
@@ -59,19 +58,6 @@ def attribute(run: Run) -> Outcome:
     return Outcome(tables={"attributions": followed}, notes=notes)
 
 
-def measure_reads(day: date, platform: Platform) -> list[Read]:
-    judged = today(("demand_outcomes", "churn_outcomes"), day, "judge_forecasts")
-    return [*today(("attributions",), day, "attribute"), *judged]
-
-
-def measure(run: Run) -> Outcome:
-    capabilities = run.platform.source.capabilities.as_dict() | {LIVE: run.platform.source.live}
-    foresight = forecasts.forecast_metrics(run.table("demand_outcomes"), run.table("churn_outcomes"))
-    report = measurement.measure(run.table("attributions"), run.settings.feedback, capabilities, run.day, foresight)
-    notes = [*report.notes, *(f"refused {refusal.metric}: {', '.join(refusal.missing)}" for refusal in report.refused)]
-    return Outcome(documents={"feedback_report": report}, notes=notes)
-
-
 def drift_reads(day: date, platform: Platform) -> list[Read]:
     before = training_day(day, platform) - timedelta(days=1)
     days = (before, day) if platform.store.current("customer_features", before) else (day,)
@@ -97,15 +83,20 @@ def detect_drift(run: Run) -> Outcome:
 
 
 def request_reads(day: date, platform: Platform) -> list[Read]:
-    return [*today(("drift",), day, "detect_drift"), *today(("feedback_report",), day, "measure")]
+    since = day - timedelta(days=platform.settings.feedback.window_days)
+    asked = tuple(found for found in platform.store.partitions("retraining_request") if since < found < day)
+    ledger = [*today(("effect_ledger",), day, "judge_effects"), Read("retraining_request", asked, required=False)]
+    return [*today(("drift",), day, "detect_drift"), *today(("feedback_report",), day, "measure"), *ledger]
 
 
 def request_retraining(run: Run) -> Outcome:
     request = retraining.request_retraining(
-        run.table("drift"), run.document("feedback_report", FeedbackReport), run.settings.feedback, run.day
-    )
+        run.table("drift"), run.document("feedback_report", FeedbackReport), run.settings.feedback, run.day,
+        run.table("effect_ledger"),
+        [run.platform.store.read_document(found, RetrainingRequest) for found in run.inputs["retraining_request"]],
+    )  # fmt: skip
     note = (
-        f"retraining requested: {'; '.join(request.reasons)}"
+        f"retraining of {' and '.join(request.models)} requested: {'; '.join(request.reasons)}"
         if request.requested
         else "no reason to train before the turn"
     )
@@ -113,5 +104,6 @@ def request_retraining(run: Run) -> Outcome:
 
 
 def requested(platform: Platform, day: date) -> bool:
+    """Whether the day's feedback asked for the behaviour models to be trained; the response model is learned daily anyway."""
     manifest = platform.store.current("retraining_request", day)
-    return manifest is not None and platform.store.read_document(manifest, RetrainingRequest).requested
+    return manifest is not None and "behaviour" in platform.store.read_document(manifest, RetrainingRequest).models

@@ -11,7 +11,7 @@ import polars as pl
 from mktgen.config import config_version
 from mktgen.contracts import CATEGORY_SCORES, CUSTOMER_SCORES, ITEM_SCORES
 from mktgen.copywriting import writer
-from mktgen.documents import AllocationReport, LaunchEvidence, Promotion, ResponseReport
+from mktgen.documents import AllocationReport, LaunchEvidence, Promotion
 from mktgen.models.base import CategoryModel, History, Model, VectorModel
 from mktgen.settings import FeatureSettings
 from mktgen.steps import proposing, responding
@@ -158,7 +158,7 @@ def allocate_reads(day: date, platform: Platform) -> list[Read]:
         *today(("item_scores", "customer_scores"), day, "score"),
         *today(("customer_segments",), day, "segment"),
         *today(("recommendations",), day, "recommend"),
-        *today(("response_model", "response_report"), day, "learn_response"),
+        *responding.serving_reads(day, platform),
         *today(("launch_evidence",), day, "judge_policy"),
         catalogue(platform),
         *campaign_reads(day, platform),
@@ -215,7 +215,7 @@ def allocate(run: Run) -> Outcome:
     plan = AllocationReport(
         partition=run.day,
         allocation=result.allocation,
-        notes=[model.note, _value_note(run), launch.told(bounded, evidence), *result.notes],
+        notes=[model.note, responding.value_note(run), launch.told(bounded, evidence), *result.notes],
         versions=versions.__dict__,
         next_experiment=proposing.next_experiment(run, eligible, draws),
     )
@@ -260,18 +260,11 @@ def _excluded(run: Run, candidates: pl.DataFrame, eligible: pl.DataFrame, types:
     )  # fmt: skip
 
 
-def _value_note(run: Run) -> str:
-    """What the values of the day's offers rest on."""
-    report = run.document("response_report", ResponseReport)
-    if report.usable:
-        return f"values are incremental: learned from {report.trials} randomised decisions, {len(report.actions)} offers tried"
-    return f"values are assumed, not learned: {report.reason}"
-
-
 def model_version(run: Run) -> str:
-    """Names the trained models a decision rests on: training day and content."""
-    manifest = run.inputs["models"][-1]
-    return f"{manifest.partition}/{manifest.digest[:12]}"
+    """Names the trained models a decision rests on: by day and content; the response model is named where one serves."""
+    names = [f"{found.partition}/{found.digest[:12]}" for found in run.inputs["models"][-1:]]
+    names += [f"response {found.partition}/{found.digest[:12]}" for found in run.inputs["response_model"][-1:]]
+    return ", ".join(names)
 
 
 # -- write --------------------------------------------------------------------------------------------------------------

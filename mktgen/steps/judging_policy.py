@@ -8,7 +8,8 @@ from typing import Final
 
 import polars as pl
 
-from mktgen.documents import LaunchEvidence, ResponseReport
+from mktgen.contracts import HELD_OUT_EFFECTS
+from mktgen.documents import LaunchEvidence, ResponsePromotion
 from mktgen.evaluation.off_policy.evidence import launch_evidence
 from mktgen.evaluation.off_policy.trial_log import TrialLog
 from mktgen.response.model import ResponseModel
@@ -30,9 +31,11 @@ def judge_reads(day: date, platform: Platform) -> list[Read]:
     kept = (found for found in platform.store.currents("trials", days) if found.rows)
     matured = tuple(date.fromisoformat(found.partition) for found in kept)
     decided = tuple(found - window for found in matured)
-    names = ("response_model", "response_report", "held_out_effects")
+    serving = responding.serving_reads(day, platform)
+    versions = {found for read in serving if read.artefact == "response_model" for found in read.days}
     return [
-        *(Read(name, (day,), True, "learn_response") for name in names),
+        *serving,
+        Read("held_out_effects", tuple(sorted({day, *versions})), True, "learn_response"),
         Read("trials", matured, required=False),
         *(Read(name, decided, True, "the loop of that day") for name in (*_FACTS, "offer_scores")),
     ]
@@ -40,13 +43,13 @@ def judge_reads(day: date, platform: Platform) -> list[Read]:
 
 def judge_policy(run: Run) -> Outcome:
     """Evidence for the launch gate: proven, an experiment, or not to be judged, in words."""
-    report = run.document("response_report", ResponseReport)
+    promotion = run.document("response_promotion", ResponsePromotion)
     if not run.platform.source.live:
         return _unproven(
             run, "not_judged", "no customer of this source can receive what is sent, so nothing is ever tried"
         )
-    if not report.usable:
-        return _unproven(run, "experiment", f"no effect of contacts is known: {report.reason}")
+    if promotion.serving is None:
+        return _unproven(run, "experiment", f"no effect of contacts is known: {promotion.reason}")
     past = gather(run)
     if past.trials.is_empty():
         return _unproven(run, "experiment", "the log holds no recent trial with a choice")
@@ -75,10 +78,12 @@ class Past:
 
 def gather(run: Run) -> Past:
     """The newest days of the log, as many as the settings allow."""
-    model, foretold = responding.model_of(run), run.table("held_out_effects")
-    trials = run.table("trials").join(foretold, on="decision_id", how="semi")
+    model, own_version = responding.model_of(run), run.tables_by_day("held_out_effects")
+    known_ones = pl.concat(own_version.values())
+    trials = run.table("trials").join(known_ones, on="decision_id", how="semi")
     if model is None or trials.is_empty():
-        return Past(trials.clear(), foretold, pl.DataFrame())
+        return Past(trials.clear(), known_ones.clear(), pl.DataFrame())
+    foretold = foretold_by(own_version, run.document("response_promotion", ResponsePromotion).serving)
     scores, features = run.tables_by_day("customer_scores"), run.tables_by_day("customer_features")
     candidates = run.tables_by_day("offer_scores")
     parts: list[pl.DataFrame] = []
@@ -96,6 +101,15 @@ def gather(run: Run) -> Past:
     return Past(pl.concat(kept), foretold, pl.concat(parts))
 
 
+def foretold_by(tables: dict[date, pl.DataFrame], serving: date | None) -> pl.DataFrame:
+    """contracts.HELD_OUT_EFFECTS by the version that serves: its own for trials it learned from; for later ones, which it
+    never saw, no effect (null: to be filled by the model), and the expected reward of the newest version."""
+    own = tables[serving] if serving in tables else HELD_OUT_EFFECTS.empty()
+    newest = tables[max(tables)].join(own, on="decision_id", how="anti")
+    unseen = newest.with_columns(effect_minor=pl.when(pl.col("action") == "no_contact").then(0.0))
+    return pl.concat([own, unseen])
+
+
 def offers_of(
     trials: pl.DataFrame,
     candidates: pl.DataFrame,
@@ -106,8 +120,9 @@ def offers_of(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """What was possible in one day's trials (see Past.offers), and the trials whose offers are all still stored.
 
-    The posterior of an effect is centred on what was foretold without the customer's own trials, and spreads as that of
-    the model: its spread depends on covariates and chances, hardly on a single outcome.
+    The posterior of an effect is centred on what was foretold without the customer's own trials (null: of trials that the
+    model has not seen, its own mean), and spreads as that of the model: its spread depends on covariates and chances,
+    hardly on a single outcome.
     """
     pairs = trials.select("decision_id", "customer_id", offer_id="action_set", p="action_propensities")
     pairs = pairs.explode("offer_id", "p").filter((pl.col("p") > 0) & (pl.col("offer_id") != "no_contact")).drop("p")
@@ -121,7 +136,7 @@ def offers_of(
     full = joined.join(effects, on=["decision_id", "offer_id"], maintain_order="left")
     full = full.join(drawn, on=["customer_id", "offer_id"], maintain_order="left")
     return (
-        full.with_columns(draws=pl.col("deviations") + pl.col("effect_minor")).select(
+        full.with_columns(draws=pl.col("deviations") + pl.col("effect_minor").fill_null(pl.col("mean"))).select(
             "decision_id", "offer_id", "cost_minor", "p_redeem", "draws"
         ),
         trials.join(lost, on="decision_id", how="anti"),
@@ -129,14 +144,17 @@ def offers_of(
 
 
 def _spread(model: ResponseModel, known: pl.DataFrame, actions: list[str], settings: Settings) -> pl.DataFrame:
-    """customer_id, action, deviations (Array): draws of each effect less its mean over the draws."""
+    """customer_id, action, mean, deviations (Array): the draws of each effect as their mean and what they are off it."""
     count = settings.strategy.posterior_draws
     values = model.draws(known, count, settings.seed, actions)
-    off = (values - values.mean(axis=0)).transpose(1, 2, 0).reshape(-1, count)
+    mean = values.mean(axis=0)
+    off = (values - mean).transpose(1, 2, 0).reshape(-1, count)
     pairs = known.select("customer_id").join(
         pl.DataFrame({"action": actions}, schema={"action": pl.String}), how="cross"
     )
-    return pairs.with_columns(deviations=pl.Series(off, dtype=pl.Array(pl.Float64, count)))
+    return pairs.with_columns(
+        mean=pl.Series(mean.ravel(), dtype=pl.Float64), deviations=pl.Series(off, dtype=pl.Array(pl.Float64, count))
+    )
 
 
 def judge(past: Past, settings: Settings, partition: date) -> LaunchEvidence:

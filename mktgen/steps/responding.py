@@ -12,13 +12,13 @@ from typing import Final
 import polars as pl
 
 from mktgen.contracts import CUSTOMER_CLASSES, HELD_OUT_EFFECTS, OFFERS, RESPONSE_SCORES, TRIALS
-from mktgen.documents import ResponseReport
+from mktgen.documents import ResponseComparison, ResponsePromotion, ResponseReport, RetrainingRequest
 from mktgen.feedback.trials import matured_trials
-from mktgen.response.checks import sanity_gates
 from mktgen.response.classes import customer_classes
-from mktgen.response.fitting import fit_response
+from mktgen.response.learning import Learned, learn
 from mktgen.response.model import ResponseModel
 from mktgen.response.past import held_out_effects
+from mktgen.response.succession import against_champion
 from mktgen.response.trials import NotRandomised, TooFewTrials
 from mktgen.settings import Settings
 from mktgen.steps.runner import Outcome, Platform, Read, Run
@@ -62,34 +62,77 @@ def learn_reads(day: date, platform: Platform) -> list[Read]:
     matured = tuple(date.fromisoformat(found.partition) for found in kept)
     decided = tuple(found - timedelta(days=settings.window_days) for found in matured)
     facts = (Read(name, decided, True, "the loop of that day") for name in ("customer_features", "customer_scores"))
-    return [Read("trials", matured, required=False), *facts]
+    requests = platform.store.partitions("retraining_request") if matured else []
+    asked = tuple(found for found in requests if first <= found < day)
+    champion = serving_before(day, platform)
+    version = (champion,) if champion is not None else ()
+    return [
+        Read("trials", matured, required=False),
+        *facts,
+        Read("retraining_request", asked, required=False),
+        Read("response_model", version, required=False),
+    ]
+
+
+def promotion_before(day: date, platform: Platform) -> tuple[date, ...]:
+    """The last day before this one that says which version serves; empty where there is none."""
+    earlier = reversed([found for found in platform.store.partitions("response_promotion") if found < day])
+    return tuple(found for found in earlier if platform.store.current("response_promotion", found))[:1]
+
+
+def serving_before(day: date, platform: Platform) -> date | None:
+    """Which version served on the last day before this one."""
+    found = platform.store.currents("response_promotion", promotion_before(day, platform))
+    return platform.store.read_document(found[0], ResponsePromotion).serving if found else None
 
 
 def learn_response(run: Run) -> Outcome:
-    """A response model of all trials so far, or the reason why there is none."""
+    """A new version of the response model from all trials so far, held against the one that serves; or why there is none."""
     trials = run.table("trials")
     if trials.is_empty():
         return _without(run, "no decision of ours was ever dispatched and has matured: there is nothing to learn from")
+    offers = pl.DataFrame(schema={"action": pl.String, "mechanic": pl.String, "face_value_minor": pl.Int64})
+    known, settings, doubted = _past_covariates(run), run.settings.response, _doubted_before(run)
     try:
-        model, held_out = fit_response(
-            trials, _past_covariates(run), run.settings.response, run.day + timedelta(days=1), run.settings.seed
+        learned = learn(
+            trials, known, settings, run.day + timedelta(days=1), run.settings.seed, offers, doubted_before=doubted
         )
     except (NotRandomised, TooFewTrials) as refused:
         return _without(run, str(refused))
-    offers = pl.DataFrame(schema={"action": pl.String, "mechanic": pl.String, "face_value_minor": pl.Int64})
-    gates = sanity_gates(held_out, offers)
-    failed = [f"{gate.name}: {gate.detail}" for gate in gates if gate.passed is False]
+    failed, model = learned.failed, learned.model
     report = ResponseReport(
         partition=run.day, usable=not failed, reason="; ".join(failed) or "all checks passed or had nothing to ask",
-        trials=trials.height, actions=model.actions, facts=model.facts, gates=gates,
+        trials=trials.height, actions=model.actions, facts=model.facts, gates=learned.gates, alike=learned.alike,
+        doubted_before=doubted, against=_against(run, learned, known),
     )  # fmt: skip
-    note = f"{trials.height} trials, {len(model.actions)} offers tried; {'in use' if report.usable else 'NOT in use'}"
+    how = "the same effect for all customers" if learned.alike else "effects by customer"
+    doubt = [] if doubted is None else [f"feedback asked for it: trials decided before {doubted} count for little"]
+    note = (
+        f"{trials.height} trials, {len(model.actions)} offers tried, {how}; {'passed' if report.usable else 'FAILED'}"
+    )
     return Outcome(
-        tables={"held_out_effects": held_out_effects(held_out)},
+        tables={"held_out_effects": held_out_effects(learned.held_out)},
         documents={"response_report": report},
         files={"response_model": {MODEL: model.to_bytes()}},
-        notes=[note, *failed],
+        notes=[note, *doubt, *failed, *([report.against.reason] if report.against else [])],
     )
+
+
+def _doubted_before(run: Run) -> date | None:
+    """The latest day of which feedback said that effects moved or fell short from it on."""
+    store = run.platform.store
+    requests = (store.read_document(found, RetrainingRequest) for found in run.inputs["retraining_request"])
+    days = [request.doubted_before for request in requests if request.doubted_before is not None]
+    return max(days, default=None)
+
+
+def _against(run: Run, learned: Learned, known: pl.DataFrame) -> ResponseComparison | None:
+    content = run.files("response_model") if run.has("response_model") else {}
+    if MODEL not in content:
+        return None
+    learned_on = date.fromisoformat(run.inputs["response_model"][-1].partition)
+    champion = ResponseModel.from_bytes(content[MODEL])
+    return against_champion(learned.held_out, known, champion, learned_on, run.settings.response)
 
 
 def _without(run: Run, reason: str) -> Outcome:
@@ -123,17 +166,43 @@ def covariates(features: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
     return scores.select("customer_id", "p_purchase_7d", "p_churn_28d").join(facts, on="customer_id")
 
 
+def serving_reads(day: date, platform: Platform) -> list[Read]:
+    """Which version serves the day, and that version."""
+    manifest = platform.store.current("response_promotion", day)
+    serving = platform.store.read_document(manifest, ResponsePromotion).serving if manifest else None
+    version = (serving,) if serving else ()
+    return [
+        Read("response_promotion", (day,), True, "promote_response"),
+        *(Read(name, version, True, "learn_response") for name in ("response_model", "response_report")),
+    ]
+
+
 def model_of(run: Run) -> ResponseModel | None:
-    """The day's response model, where one was learned and passed its checks."""
-    if not run.document("response_report", ResponseReport).usable:
+    """The response model that serves the day, where one does."""
+    if run.document("response_promotion", ResponsePromotion).serving is None:
         return None
     return ResponseModel.from_bytes(run.files("response_model")[MODEL])
+
+
+def value_note(run: Run) -> str:
+    """What the values of the day's offers rest on, and a rollback that is in force."""
+    promotion = run.document("response_promotion", ResponsePromotion)
+    if promotion.serving is None:
+        return f"values are assumed, not learned: {promotion.reason}"
+    report = run.document("response_report", ResponseReport)
+    version = "" if promotion.serving == run.day else f" (version of {promotion.serving})"
+    note = (
+        f"values are incremental: learned from {report.trials} randomised decisions, {len(report.actions)} offers tried"
+    )
+    alike = "; one mean effect per offer for all customers" if report.alike else ""
+    why = f". {promotion.reason[0].upper()}{promotion.reason[1:]}" if version else ""
+    return f"{note}{version}{alike}{why}"
 
 
 # -- what it says of today's customers ------------------------------------------------------------------------------------
 def estimate_reads(day: date, platform: Platform) -> list[Read]:
     return [
-        *(Read(name, (day,), True, "learn_response") for name in ("response_model", "response_report")),
+        *serving_reads(day, platform),
         Read("customer_features", (day,), True, "extract_features"),
         Read("customer_scores", (day,), True, "score"),
     ]

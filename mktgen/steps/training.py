@@ -48,7 +48,7 @@ def train_due(run: Run) -> Outcome:
     training, reason = scheduled_training(run.day, settings), "weekly schedule"
     for manifest in run.inputs["retraining_request"]:
         request = store.read_document(manifest, RetrainingRequest)
-        if request.requested:
+        if "behaviour" in request.models:
             training = request.partition + timedelta(days=1)
             reason = f"retraining request of {request.partition}: {'; '.join(request.reasons)}"
     plan = TrainingPlan(

@@ -8,6 +8,7 @@ from mktgen_airflow.approval import approve, is_newest, record_approval
 from mktgen_airflow.assets import RETRAINING_REQUESTED, STRATEGY_PUBLISHED
 from mktgen_airflow.defaults import DEFAULT_ARGS, RECOMPUTE, SHOP_TIMEZONE, source_ends
 from mktgen_airflow.onboarding import SOURCES, onboard
+from mktgen_airflow.rollback import roll_back
 from mktgen_airflow.steps import announce_retraining, step
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "is_newest",
     "onboard",
     "record_approval",
+    "roll_back",
     "source_ends",
     "step",
 ]

@@ -27,6 +27,7 @@ LINKS: Final[dict[str, BaseOperatorLink]] = {
     "train": MLflowLink(),
     "validate": MLflowLink(),
     "promote": MLflowLink(),
+    "promote_response": MLflowLink(),
     "publish": StrategyLink(),
 }
 TRAINING: Final[dict[str, Any]] = {
@@ -94,7 +95,7 @@ def announce_retraining() -> XComArg:
         context = get_current_context()
         partition = partition_of(context)
         if not pipeline.requested_training(partition):
-            raise AirflowSkipException(f"the feedback of {partition} asks for no retraining")
+            raise AirflowSkipException(f"the feedback of {partition} asks for no retraining of the behaviour models")
         serves = pipeline.partition_of_request(partition)
         context["outlet_events"][RETRAINING_REQUESTED].add_partitions(serves.isoformat())
         log.info("the feedback of %s asks for retraining; marketing_retraining trains for %s on", partition, serves)

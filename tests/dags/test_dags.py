@@ -17,19 +17,21 @@ ROOT = Path(__file__).parents[2]
 TASKS = {
     "marketing_loop": [
         "ingest", "clean", "extract_features", "train_due", "train", "validate", "promote", "forecast_demand",
-        "score", "warn_churn", "segment", "recommend", "learn_response", "estimate_response", "judge_policy", "allocate",
+        "score", "warn_churn", "segment", "recommend", "learn_response", "promote_response", "estimate_response",
+        "judge_policy", "allocate",
         "explain", "write_briefs", "evaluate_strategy", "publish",
     ],
     "marketing_execution": ["is_newest", "approve", "record_approval", "dispatch"],
     "marketing_feedback": [
-        "collect_outcomes", "attribute", "collect_trials", "judge_forecasts", "measure", "detect_drift",
-        "request_retraining", "announce_retraining",
+        "collect_outcomes", "attribute", "collect_trials", "judge_forecasts", "judge_effects", "assess_campaigns", "measure",
+        "detect_drift", "request_retraining", "announce_retraining",
     ],
     "marketing_retraining": ["train_due", "train", "validate", "promote"],
     "marketing_onboarding": ["onboard"],
+    "marketing_rollback": ["roll_back"],
 }  # fmt: skip
 # Tasks that ask, announce or take a range; all others are steps of the pipeline.
-NOT_STEPS = {"is_newest", "approve", "record_approval", "announce_retraining", "onboard"}
+NOT_STEPS = {"is_newest", "approve", "record_approval", "announce_retraining", "onboard", "roll_back"}
 
 
 def test_every_file_is_read_and_holds_the_expected_dag(dagbag: Any) -> None:

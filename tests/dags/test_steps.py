@@ -116,21 +116,22 @@ def test_a_task_runs_its_step_for_its_day(dagbag: Any, store_environment: Object
     assert second["digests"] == first["digests"]
 
 
-@pytest.mark.parametrize("asked", [False, True])
-def test_retraining_is_announced_only_where_it_was_asked_for(
-    dagbag: Any, store_environment: ObjectStore, asked: bool
+@pytest.mark.parametrize("models", [[], ["response"], ["behaviour"]], ids=["nothing", "response", "behaviour"])
+def test_retraining_is_announced_only_where_the_behaviour_models_are_asked_for(
+    dagbag: Any, store_environment: ObjectStore, models: list[Any]
 ) -> None:
     from airflow.sdk.exceptions import AirflowSkipException
     from mktgen_airflow import RETRAINING_REQUESTED
 
     from mktgen import pipeline
 
-    request = RetrainingRequest(partition=DAY, requested=asked, reasons=["drift"] if asked else [])
+    reasons = ["drift"] if models else []
+    request = RetrainingRequest(partition=DAY, requested=bool(models), reasons=reasons, models=models)
     provenance = Provenance(step="test", run="r1", code="c", config="c", seed=0, parents=())
     Store(store_environment).write_document("retraining_request", DAY, request, provenance)
     announce = dagbag.dags["marketing_feedback"].task_dict["announce_retraining"].python_callable
     with as_task(DAY.isoformat()) as context:
-        if asked:
+        if "behaviour" in models:
             announce()
             keys = context["outlet_events"][RETRAINING_REQUESTED].partition_keys
             assert keys == {pipeline.partition_of_request(DAY).isoformat()}
@@ -165,7 +166,46 @@ def test_the_buttons_are_on_the_tasks_that_have_something_to_show(dagbag: Any) -
         for dag_id in ("marketing_loop", "marketing_retraining")
         for task in ("train", "validate", "promote")
     }
-    assert shown == trained | {("marketing_loop", "publish", "Strategy")}
+    loop = {("marketing_loop", "publish", "Strategy"), ("marketing_loop", "promote_response", "MLflow")}
+    assert shown == trained | loop
+
+
+def test_a_rollback_is_asked_for_in_the_name_of_who_started_the_run(
+    dagbag: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mktgen import pipeline
+
+    asked: list[tuple[Any, ...]] = []
+
+    def roll_back(*about: Any) -> StepResult:
+        asked.append(about)
+        return StepResult("rollback", DAY, "r1", False, {}, {}, {}, 0.0, ["pinned"])
+
+    monkeypatch.setattr(pipeline, "roll_back_response", roll_back)
+    task = dagbag.dags["marketing_rollback"].task_dict["roll_back"].python_callable
+    form = {"why": "looked wrong", "to": "2017-09-01", "from": None, "release": False}
+    with as_task(None, **form) as context:
+        context["dag_run"].triggering_user_name = "ada"
+        assert task()["partition"] == "2017-10-01"
+    with as_task(None, **form | {"to": None, "release": True}):
+        task()
+    with as_task(None, **form | {"release": True}), pytest.raises(errors.PermanentError, match="choose one"):
+        task()
+    assert asked == [
+        ("ada", "looked wrong", date(2017, 9, 1), None, False),
+        ("a run without a user", "looked wrong", None, None, True),
+    ]
+
+
+def test_a_rollback_without_a_reason_is_not_started(dagbag: Any) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    params = dagbag.dags["marketing_rollback"].params
+    with pytest.raises(ParamValidationError):
+        params.get_param("why").resolve("")
+    assert params.get_param("to").resolve(None) is None
+    with pytest.raises(ParamValidationError):
+        params.get_param("to").resolve("soon")
 
 
 def test_onboarding_refuses_a_range_that_runs_backwards(dagbag: Any) -> None:

@@ -15,7 +15,8 @@ from mktgen.documents import FeedbackReport
 from mktgen.errors import PermanentError
 from mktgen.feedback.effect.logged import comparable, effect_on_contacted
 from mktgen.feedback.effect_drift import calibration_drift, effect_drift, reasons
-from mktgen.feedback.effect_ledger import Economics, Sent, effect_ledger
+from mktgen.feedback.effect_ledger import effect_ledger
+from mktgen.feedback.programme import Economics, Sent, programme_arms
 from mktgen.feedback.retraining import request_retraining
 from mktgen.settings import EffectSettings, FeedbackSettings
 from tests.execution.conftest import decision
@@ -129,13 +130,16 @@ def test_predictions_with_bounds_are_summed_and_a_baseline_narrows_what_is_reali
     made = sent.decisions[DAY]
     told = made.filter(pl.col("action") != "no_contact").select(
         "decision_id", pl.lit(50.0).alias("profit_minor"), pl.lit(30.0).alias("profit_low_minor"),
-        pl.lit(80.0).alias("profit_high_minor"),
+        pl.lit(80.0).alias("profit_high_minor"), pl.lit(True).alias("incremental"),
     )  # fmt: skip
     usual = sent.attributions.select(
         "customer_id", "decided_on",
         (MONEY.margin_share * pl.col("net_minor") - pl.when("was_sent").then(100.0).otherwise(0.0)).alias("baseline_minor"),
     )  # fmt: skip
-    plain, better = ledger(sent), ledger(replace(sent, predictions=told, baseline=usual))
+    plain, better = (
+        ledger(sent),
+        ledger(replace(sent, predictions=told, baseline=usual, before=usual.drop("decided_on"))),
+    )
     for one, other in zip(plain.iter_rows(named=True), better.iter_rows(named=True), strict=True):
         assert other["predicted_low_minor"] == pytest.approx(30 * one["contacts"])
         assert other["predicted_high_minor"] == pytest.approx(80 * one["contacts"])
@@ -274,6 +278,7 @@ def waves(realised: list[float], redeemed: list[int], half_width: float = 2_000.
             "campaign_id": "", "wave": day(28 * n), "contacts": 100, "controls": 100, "predicted_minor": 5_000.0,
             "realised_minor": value, "realised_low_minor": value - half_width, "realised_high_minor": value + half_width,
             "predicted_redemptions": 50.0, "redeemed": count, "shortfall": False, "reason": "", "known_on": last,
+            "incremental": True, "matured": True,
         }
         for n, (value, count) in enumerate(zip(realised, redeemed, strict=True))
     ]  # fmt: skip
@@ -290,9 +295,10 @@ def test_steady_waves_ask_for_nothing() -> None:
 def test_a_calibration_that_moved_and_an_effect_that_fell_are_named_once() -> None:
     moved = waves([9_000.0] * 3 + [1_000.0] * 3, [50] * 3 + [20] * 3)
     said = reasons(moved, SETTINGS, KNOWN)
-    assert [reason.split(":")[0] for reason in said] == ["calibration drift", "effect drift"]
-    assert "is 0.40 in the last 3 waves, 1.00 before" in said[0]
-    assert "+10.0 minor units of profit per contact lately, +90.0 before" in said[1]
+    assert [reason.text.split(":")[0] for reason in said] == ["calibration drift", "effect drift"]
+    assert "is 0.40 in the last 3 waves, 1.00 before" in said[0].text
+    assert "+10.0 minor units of profit per contact lately, +90.0 before" in said[1].text
+    assert [(reason.model, reason.since) for reason in said] == [("behaviour", None), ("response", day(28 * 3))]
     assert reasons(moved, SETTINGS, day(29)) == []  # no new wave, no new reason
 
 
@@ -320,7 +326,78 @@ def test_the_ledger_asks_for_retraining_beside_the_present_reasons() -> None:
     assert [reason.split(",")[0] for reason in asked.reasons] == [
         "effect shortfall: all campaigns", "effect shortfall: campaign 18",
     ]  # fmt: skip
+    assert (asked.models, asked.doubted_before) == (["behaviour"], None)  # what was assumed is made of redemptions
     assert not request_retraining(DRIFT.empty(), report, SETTINGS, day(29), short).requested  # asked once
+    learned = request_retraining(DRIFT.empty(), report, SETTINGS, KNOWN, short.with_columns(incremental=pl.lit(True)))
+    assert (learned.models, learned.doubted_before) == (["response"], DAY)
     drifted = pl.DataFrame([("a", 0.4, 0.25, True)], schema=DRIFT.columns, orient="row")
     assert len(request_retraining(drifted, report, SETTINGS, KNOWN, short).reasons) == 3
     assert not request_retraining(DRIFT.empty(), report, SETTINGS, KNOWN).requested
+
+
+# -- costs, arms, and what is still open -------------------------------------------------------------------------------------
+def test_a_coupon_costs_its_own_face_value_where_that_is_known() -> None:
+    sent = market(gain=60.0)
+    dear = Economics(MONEY.margin_share, MONEY.contact_cost_minor, MONEY.face_value_minor, {"18:c1": 600})
+    for cheap_row, dear_row in zip(
+        ledger(sent).iter_rows(named=True),
+        effect_ledger(EFFECT_LEDGER.empty(), sent, dear, SETTINGS, KNOWN).iter_rows(named=True),
+        strict=True,
+    ):
+        redeemed = sent.attributions.filter("was_sent")["redeemed"].sum()
+        lost = cheap_row["realised_minor"] - dear_row["realised_minor"]
+        assert lost == pytest.approx(500 * redeemed, rel=0.01)
+
+
+def test_business_as_usual_counts_in_the_programme_and_not_in_the_campaign() -> None:
+    sent = market(gain=60.0)
+    usual = pl.col("customer_id").is_in([f"customer{n:04d}" for n in range(300)]) & ~pl.col("holdout")
+    certain = sent.decisions[DAY].with_columns(
+        arm=pl.when(usual).then(pl.lit("business_as_usual")).otherwise("arm"),
+        action_propensities=pl.when(usual & (pl.col("action") != "no_contact"))
+        .then(pl.lit([0.0, 1.0]))
+        .when(usual)
+        .then(pl.lit([1.0, 0.0]))
+        .otherwise("action_propensities"),
+    )
+    everyone, campaign = ledger(replace(sent, decisions={DAY: certain})).iter_rows(named=True)
+    by_rule = certain.filter((pl.col("arm") == "business_as_usual") & (pl.col("action") != "no_contact")).height
+    assert by_rule > 100
+    assert campaign["contacts"] == everyone["contacts"] - by_rule
+    assert campaign["realised_minor"] is not None
+
+
+def test_a_baseline_that_foretells_nothing_costs_no_precision() -> None:
+    sent = market(gain=60.0)
+    noise = np.random.default_rng(9).gamma(4, 2_000, sent.attributions.height)
+    told = sent.attributions.select("customer_id", "decided_on").with_columns(baseline_minor=pl.Series(noise))
+    plain, other = (ledger(one)[1].row(0, named=True) for one in (sent, replace(sent, baseline=told)))
+    widths = [row["realised_high_minor"] - row["realised_low_minor"] for row in (plain, other)]
+    assert widths[1] == pytest.approx(widths[0], rel=0.02)
+
+
+def test_open_contacts_and_assumed_predictions_are_marked() -> None:
+    sent = market(gain=60.0)
+    half = sent.attributions.with_columns(matured=pl.col("reference_id") < f"{DAY}-01500")
+    assert ledger(sent)["matured"].to_list() == [True, True]
+    assert ledger(replace(sent, attributions=half))["matured"].to_list() == [False, False]
+    assert ledger(sent)["incremental"].to_list() == [False, False]
+    told = sent.decisions[DAY].select(
+        "decision_id", pl.lit(50.0).alias("profit_minor"), pl.lit(None, pl.Float64).alias("profit_low_minor"),
+        pl.lit(None, pl.Float64).alias("profit_high_minor"), pl.lit(True).alias("incremental"),
+    )  # fmt: skip
+    assert ledger(replace(sent, predictions=told))["incremental"].to_list() == [True, True]
+
+
+def test_the_arms_of_a_wave_hold_spend_margin_and_cost_of_everyone_as_drawn() -> None:
+    sent = market(gain=60.0)
+    arms = programme_arms(EFFECT_LEDGER.empty(), sent, MONEY, SETTINGS, KNOWN)
+    assert arms is not None
+    assert arms.height == 3_000
+    made = sent.attributions.filter("was_sent")
+    assert arms["cost_minor"].sum() == pytest.approx(40 * made.height + 100 * made["redeemed"].sum())
+    assert arms["margin_minor"].sum() == pytest.approx(0.5 * sent.outcomes["net_minor"].sum())
+    assert arms.filter(pl.col("arm") == "control").height == sent.attributions["holdout"].sum()
+    assert programme_arms(EFFECT_LEDGER.empty(), market(60.0, sends=False), MONEY, SETTINGS, KNOWN) is None
+    broken = sent.attributions.with_columns(was_sent=pl.lit(True))
+    assert programme_arms(EFFECT_LEDGER.empty(), replace(sent, attributions=broken), MONEY, SETTINGS, KNOWN) is None

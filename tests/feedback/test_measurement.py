@@ -144,4 +144,6 @@ def test_a_shortfall_needs_enough_matured_rows_and_more_than_chance(sent: int, r
     request = request_retraining(no_drift(), report(frame, LIVE), SETTINGS, day(30))
     assert request.requested is requested
     assert all(reason.startswith("shortfall: ") for reason in request.reasons)
+    again = request_retraining(no_drift(), report(frame, LIVE), SETTINGS, day(31), earlier=[request])
+    assert not again.requested, "nothing that was foretold since has matured"
     assert not request_retraining(no_drift(), report(frame), SETTINGS, day(30)).requested  # a replay can't fall short

@@ -139,3 +139,5 @@ def test_a_trial_counts_half_after_a_half_life() -> None:
     age = (PARTITION - timedelta(days=1) - PARTITION).days
     assert age == -1
     assert found.age_weight(PARTITION, 2.0) == pytest.approx([2**-1.5, 2**-1, 2**-0.5] * 2)
+    old = found.age_weight(PARTITION, 2.0, PARTITION - timedelta(days=2), 0.25)
+    assert old == pytest.approx([2**-1.5 / 4, 2**-1, 2**-0.5] * 2)

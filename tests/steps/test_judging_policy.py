@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import polars as pl
@@ -14,7 +15,7 @@ from mktgen.evaluation.off_policy.trial_log import TrialLog
 from mktgen.response.fitting import fit_response
 from mktgen.response.past import held_out_effects
 from mktgen.settings import ResponseSettings, Settings, StrategySettings
-from mktgen.steps.judging_policy import Past, judge, offers_of
+from mktgen.steps.judging_policy import Past, foretold_by, judge, offers_of
 from mktgen.strategy.past import candidate_chances, usual_chances
 from tests.support.trial_world import ACTIONS, PARTITION, Effect, TrialWorld, linear, make_trials, nothing
 
@@ -83,6 +84,25 @@ def test_a_market_where_nothing_works_proves_no_policy() -> None:
 
 def test_contacts_that_only_cost_prove_no_policy() -> None:
     assert all(judged(harm, seed, customers=900)[2].standing == "experiment" for seed in range(6))
+
+
+def test_the_version_that_serves_foretells_later_trials_by_itself() -> None:
+    """Its own trials by its held-out effects; what it never saw by its draws; expected rewards of the newest version."""
+    world = make_trials(600, seed=2, effect=linear)
+    model, held_out = fit_response(world.trials, world.covariates, ResponseSettings(), PARTITION, 2)
+    newest = held_out_effects(held_out)
+    first = newest.filter(pl.col("decision_id") < "d0000300").with_columns(pl.col("effect_minor", "expected_minor") + 1)
+    foretold = foretold_by({PARTITION: first, PARTITION + timedelta(days=1): newest}, PARTITION)
+    own, later = (foretold.filter((pl.col("decision_id") < "d0000300") == before) for before in (True, False))
+    assert own.sort("decision_id", "action").equals(first)
+    assert later["expected_minor"].null_count() == 0
+    assert later.filter(pl.col("effect_minor").is_null()).height == 2 * 300
+    offers, _ = offers_of(world.trials, candidates(world, 2), foretold, model, world.features, SETTINGS)
+    unseen = offers.filter(pl.col("decision_id") >= "d0000300").sort("decision_id", "offer_id")
+    features = world.features.filter(pl.col("customer_id") >= "c000300").sort("customer_id")
+    exact = model.draws(features, SETTINGS.strategy.posterior_draws, SETTINGS.seed).transpose(1, 2, 0)
+    assert np.allclose(unseen["draws"].to_numpy(), exact.reshape(600, -1))
+    assert foretold_by({PARTITION: newest}, PARTITION).equals(newest)
 
 
 def test_a_log_too_small_is_an_experiment_that_says_so() -> None:

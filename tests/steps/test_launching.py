@@ -21,7 +21,7 @@ BUDGET = {"budget_minor": 9_000, "experiment_budget_share": 0.5}
 
 def decided(platform: Platform) -> AllocationReport:
     prepare(platform)
-    run(platform, "segment", "learn_response", "estimate_response", "judge_policy", "allocate")
+    run(platform, "segment", "learn_response", "promote_response", "estimate_response", "judge_policy", "allocate")
     platform.store.write_table("reasons", PARTITION, contracts.REASONS.empty(), BY)
     run(platform, "write_briefs")
     return platform.store.read_document(platform.store.need("allocation", PARTITION), AllocationReport)
@@ -85,7 +85,7 @@ def tried(platform: Platform, effect_minor: int) -> LaunchEvidence:
     offered = pl.DataFrame(rows, schema=contracts.OFFER_SCORES.columns, orient="row")
     platform.store.write_table("offer_scores", trials.DECIDED, offered, BY)
     pipeline.run_step("collect_trials", trials.MATURED, platform=platform)
-    for step in ("learn_response", "judge_policy"):
+    for step in ("learn_response", "promote_response", "judge_policy"):
         pipeline.run_step(step, trials.TODAY, platform=platform)
     return platform.store.read_document(platform.store.need("launch_evidence", trials.TODAY), LaunchEvidence)
 

@@ -10,8 +10,8 @@ import pytest
 
 from mktgen import contracts, pipeline
 from mktgen.documents import ResponseReport
-from mktgen.steps.responding import covariates
-from mktgen.steps.runner import Platform
+from mktgen.steps.responding import covariates, serving_reads, value_note
+from mktgen.steps.runner import Platform, Run, resolve
 from mktgen.store import Provenance
 from tests.steps.conftest import PlatformOf
 
@@ -94,6 +94,11 @@ def report(platform: Platform) -> ResponseReport:
     return platform.store.read_document(platform.store.need("response_report", TODAY), ResponseReport)
 
 
+def reading(platform: Platform, day: date) -> Run:
+    """What allocate reads of the response model on a day."""
+    return Run(day, "r", platform, resolve("allocate", day, serving_reads(day, platform), platform))
+
+
 def test_an_effect_that_was_tried_is_found_and_a_class_named(platform_of: PlatformOf) -> None:
     platform = platform_of()
     drawn = np.random.default_rng(1).random(len(CUSTOMERS)) < 0.5
@@ -102,6 +107,7 @@ def test_an_effect_that_was_tried_is_found_and_a_class_named(platform_of: Platfo
     assert pipeline.run_step("collect_trials", MATURED, platform=platform).rows["trials"] == len(CUSTOMERS)
     pipeline.run_step("learn_response", TODAY, platform=platform)
     assert report(platform).usable, report(platform).reason
+    assert "today's version is champion" in pipeline.run_step("promote_response", TODAY, platform=platform).notes[0]
     assert pipeline.run_step("estimate_response", TODAY, platform=platform).rows["response_scores"] == len(CUSTOMERS)
     found = platform.store.read_table(platform.store.need("response_scores", TODAY))
     assert set(found["action"]) == {OFFER}
@@ -119,6 +125,10 @@ def test_without_dispatched_decisions_there_is_no_model_and_it_is_said_why(platf
         platform.store.write_table(name, TODAY, frame, BY)
     assert pipeline.run_step("learn_response", TODAY, platform=platform).notes[0].startswith("no model: no decision")
     assert not report(platform).usable
+    pipeline.run_step("promote_response", TODAY, platform=platform)
+    assert value_note(reading(platform, TODAY)).startswith(
+        "values are assumed, not learned: nothing serves: no decision"
+    )
     assert pipeline.run_step("estimate_response", TODAY, platform=platform).rows["response_scores"] == 0
 
 

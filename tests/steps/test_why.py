@@ -34,7 +34,7 @@ def decided(platform: Platform) -> Platform:
     """A day that was decided; one customer was contacted the day before."""
     prepare(platform)
     sent_before(platform, "c0100", PARTITION - timedelta(days=1))
-    run(platform, "segment", "learn_response", "estimate_response", "judge_policy", "allocate")
+    run(platform, "segment", "learn_response", "promote_response", "estimate_response", "judge_policy", "allocate")
     return platform
 
 

@@ -311,7 +311,9 @@ def test_a_champion_that_is_kept_stays_the_version_that_it_was(
 
 def test_links_lead_to_pages_of_this_server(connection: Tracking, logged: dict[str, Logged]) -> None:
     links = connection.links([item.run_id for item in logged.values()])
-    assert set(links) == {"experiment", "mktgen-ranking", "mktgen-customer", "mktgen-redemption", "compare"}
+    assert set(links) == {
+        "experiment", "mktgen-ranking", "mktgen-customer", "mktgen-redemption", "mktgen-response", "compare",
+    }  # fmt: skip
     with urllib.request.urlopen(links["compare"], timeout=10) as answer:
         assert answer.status == 200
     assert connection.links(base_url="https://mlflow.example.org/")["experiment"].startswith(
