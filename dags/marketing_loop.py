@@ -46,6 +46,7 @@ with DAG(
         >> step("learn_response")
         >> step("promote_response")
         >> step("estimate_response")
+        >> step("judge_policy")
         >> step("allocate")
         >> step("explain")
         >> step("write_briefs")

@@ -23,6 +23,45 @@ class WhyExample(Document):
     reasons: list[str]
 
 
+class ClassSummary(Document):
+    """Customers of one class of response, and what was done with them. effect: of each one's best offer on the chance to buy,
+    mean over the class; effect_minor: the same in profit, where it is stored."""
+
+    name: str
+    meaning: str
+    customers: int
+    contacted: int
+    held_out: int
+    effect: Interval
+    effect_minor: Interval | None
+
+
+class OfferUncertainty(Document):
+    """What is not known of one offer. effect_minor: mean over its eligible customers; None: nothing was learned yet.
+    information_minor: what knowing it for certain would be worth, if it were then sent to all of them or to none.
+    customers_per_arm: to find an effect of NextExperiment.detectable_minor; days: until their outcomes are known."""
+
+    offer_id: str
+    campaign_id: str
+    eligible: int
+    effect_minor: Interval | None
+    information_minor: float | None
+    customers_per_arm: int
+    days: int
+
+
+class NextExperiment(Document):
+    """Which offer to try next against no contact, how many customers it takes, and why. others: the runners-up."""
+
+    offer: OfferUncertainty
+    reason: str
+    detectable_minor: float
+    power: float
+    alpha: float
+    reward_sd_minor: float
+    others: list[OfferUncertainty]
+
+
 class Campaign(Document):
     campaign_id: str
     name: dict[str, str]  # language -> text
@@ -67,6 +106,29 @@ class Allocation(Document):
     candidates: int
 
 
+class Comparison(Document):
+    """The policy as learned now against another one, on the same past decisions. difference: profit per decision in minor
+    units; None where the log can't carry it, and `gate` says why."""
+
+    incumbent: str
+    difference: Interval | None
+    gate: Gate
+
+
+class LaunchEvidence(Document):
+    """What past trials say of the policy as learned now. standing: `proven`, its lower bound beats no contact and business
+    as usual; `experiment`, it does not (yet); `not_judged`, no customer can be reached. value, logged: profit per decision
+    of the policy, and of those that drew the log. facts: rows, customers, effective sample, largest weight, overlap."""
+
+    partition: date
+    standing: Literal["proven", "experiment", "not_judged"]
+    reason: str
+    value: Interval | None
+    logged: Interval | None
+    comparisons: list[Comparison]
+    facts: dict[str, float]
+
+
 class AllocationReport(Document):
     """What `allocate` says besides the decisions: plan, notes for the reader, versions in force."""
 
@@ -74,6 +136,7 @@ class AllocationReport(Document):
     allocation: Allocation
     notes: list[str]
     versions: dict[str, str]
+    next_experiment: NextExperiment | None
 
 
 class StrategyEvaluation(Document):
@@ -99,6 +162,10 @@ class Strategy(Document):
     allocation: Allocation
     versions: dict[str, str]
     evaluation: StrategyEvaluation | None = None
+    launch: LaunchEvidence | None = None
+    classes: list[ClassSummary] = []
+    classes_note: str = ""
+    next_experiment: NextExperiment | None = None
 
 
 class PublishedStrategy(Document):

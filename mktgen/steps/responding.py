@@ -11,12 +11,13 @@ from typing import Final
 
 import polars as pl
 
-from mktgen.contracts import CUSTOMER_CLASSES, OFFERS, RESPONSE_SCORES, TRIALS
+from mktgen.contracts import CUSTOMER_CLASSES, HELD_OUT_EFFECTS, OFFERS, RESPONSE_SCORES, TRIALS
 from mktgen.documents import ResponseComparison, ResponsePromotion, ResponseReport, RetrainingRequest
 from mktgen.feedback.trials import matured_trials
 from mktgen.response.classes import customer_classes
 from mktgen.response.learning import Learned, learn
 from mktgen.response.model import ResponseModel
+from mktgen.response.past import held_out_effects
 from mktgen.response.succession import against_champion
 from mktgen.response.trials import NotRandomised, TooFewTrials
 from mktgen.settings import Settings
@@ -110,6 +111,7 @@ def learn_response(run: Run) -> Outcome:
         f"{trials.height} trials, {len(model.actions)} offers tried, {how}; {'passed' if report.usable else 'FAILED'}"
     )
     return Outcome(
+        tables={"held_out_effects": held_out_effects(learned.held_out)},
         documents={"response_report": report},
         files={"response_model": {MODEL: model.to_bytes()}},
         notes=[note, *doubt, *failed, *([report.against.reason] if report.against else [])],
@@ -135,7 +137,12 @@ def _against(run: Run, learned: Learned, known: pl.DataFrame) -> ResponseCompari
 
 def _without(run: Run, reason: str) -> Outcome:
     report = ResponseReport(partition=run.day, usable=False, reason=reason, trials=0, actions=[], facts={}, gates=[])
-    return Outcome(documents={"response_report": report}, files={"response_model": {}}, notes=[f"no model: {reason}"])
+    return Outcome(
+        tables={"held_out_effects": HELD_OUT_EFFECTS.empty()},
+        documents={"response_report": report},
+        files={"response_model": {}},
+        notes=[f"no model: {reason}"],
+    )
 
 
 def _past_covariates(run: Run) -> pl.DataFrame:
