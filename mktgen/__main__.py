@@ -52,12 +52,6 @@ def main(argv: list[str] | None = None) -> int:
     _contact_commands(commands)
     check = commands.add_parser("prove", help="check a dispatch against ledger, records, decisions and approval")
     check.add_argument("where", metavar="PARTITION|URI", help="YYYY-MM-DD, or s3://.../dt=YYYY-MM-DD[/...]")
-    reason = commands.add_parser("why", help="explain a decision: what was possible, what decided, what became of it")
-    reason.add_argument("decision_id", help="as in the artefacts decisions, messages and sends")
-    reason.add_argument(
-        "--partition", type=date.fromisoformat, metavar="YYYY-MM-DD", help="its day (all are looked through)"
-    )
-    reason.add_argument("--json", action="store_true", help="as a JSON document")
     back = commands.add_parser("rollback", help="let an earlier version of a model serve, until it is released")
     back.add_argument("model", choices=["response"])
     which = back.add_mutually_exclusive_group()
@@ -70,6 +64,12 @@ def main(argv: list[str] | None = None) -> int:
     )
     back.add_argument("--why", required=True, help="kept with it, and shown in the notes of the allocation")
     back.add_argument("--by", default=getpass.getuser(), help="who asks for it (the user of this process)")
+    reason = commands.add_parser("why", help="explain a decision: what was possible, what decided, what became of it")
+    reason.add_argument("decision_id", help="as in the artefacts decisions, messages and sends")
+    reason.add_argument(
+        "--partition", type=date.fromisoformat, metavar="YYYY-MM-DD", help="its day (all are looked through)"
+    )
+    reason.add_argument("--json", action="store_true", help="as a JSON document")
     arguments = parser.parse_args(argv)
     try:
         return _COMMANDS[arguments.command](arguments) or 0
@@ -203,15 +203,15 @@ def _prove(arguments: argparse.Namespace) -> int:
     return 0 if proven.holds else 1
 
 
-def _why(arguments: argparse.Namespace) -> None:
-    told = why.why(Platform.from_environment(), arguments.decision_id, arguments.partition)
-    print(told.to_bytes().decode() if arguments.json else render(told), end="")
-
-
 def _rollback(arguments: argparse.Namespace) -> None:
     _show(pipeline.roll_back_response(
         arguments.by, arguments.why, arguments.to, arguments.since, arguments.release
     ))  # fmt: skip
+
+
+def _why(arguments: argparse.Namespace) -> None:
+    told = why.why(Platform.from_environment(), arguments.decision_id, arguments.partition)
+    print(told.to_bytes().decode() if arguments.json else render(told), end="")
 
 
 def _say(line: str) -> None:
@@ -221,7 +221,7 @@ def _say(line: str) -> None:
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "run": _run, "loop": _loop, "onboard": _onboard, "lineage": _lineage, "digests": _digests, "search": _search,
     "crossvalidate": _crossvalidate, "consent": _record, "suppress": _record, "timezone": _record, "contacts": _contacts,
-    "prove": _prove, "why": _why, "rollback": _rollback,
+    "prove": _prove, "rollback": _rollback, "why": _why,
 }  # fmt: skip
 
 if __name__ == "__main__":

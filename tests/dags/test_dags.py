@@ -18,8 +18,7 @@ TASKS = {
     "marketing_loop": [
         "ingest", "clean", "extract_features", "train_due", "train", "validate", "promote", "forecast_demand",
         "score", "warn_churn", "segment", "recommend", "learn_response", "promote_response", "estimate_response",
-        "judge_policy", "allocate",
-        "explain", "write_briefs", "evaluate_strategy", "publish",
+        "judge_policy", "allocate", "explain", "write_briefs", "evaluate_strategy", "publish",
     ],
     "marketing_execution": ["is_newest", "approve", "record_approval", "dispatch"],
     "marketing_feedback": [
