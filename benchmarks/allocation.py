@@ -83,11 +83,10 @@ def _block(draw: np.random.Generator, size: int) -> tuple[Any, Any]:
 
 
 def limits(kind: str, customers: int) -> tuple[Constraint, ...]:
-    everything = budget(15 * customers)
     if kind != "several":
-        return (everything,)
+        return (budget(15 * customers),)
     return (
-        everything,
+        budget(12 * customers),
         campaign_budget("messages", ACTIONS[1:4], 2 * customers),
         campaign_budget("coupons", ACTIONS[4:7], 6 * customers),
         stock("agents", ["call"], customers // 50),
