@@ -55,7 +55,10 @@ def collect_trials(run: Run) -> Outcome:
 def learn_reads(day: date, platform: Platform) -> list[Read]:
     settings = platform.settings.response
     first = day - timedelta(days=settings.memory_days)
-    matured = tuple(found for found in platform.store.partitions("trials") if first <= found < day)
+    days = [found for found in platform.store.partitions("trials") if first <= found < day]
+    # Days without trials have no decision behind them, hence perhaps no features either.
+    kept = (found for found in platform.store.currents("trials", days) if found.rows)
+    matured = tuple(date.fromisoformat(found.partition) for found in kept)
     decided = tuple(found - timedelta(days=settings.window_days) for found in matured)
     facts = (Read(name, decided, True, "the loop of that day") for name in ("customer_features", "customer_scores"))
     return [Read("trials", matured, required=False), *facts]

@@ -132,3 +132,12 @@ def test_a_day_that_was_not_dispatched_gives_no_trials(platform_of: PlatformOf) 
 
 def test_vectors_of_another_training_are_no_covariates() -> None:
     assert "vector" not in covariates(features(TODAY), scores()).columns
+
+
+def test_a_day_without_trials_asks_for_no_features_of_a_time_before_the_shop_was_onboarded(
+    platform_of: PlatformOf,
+) -> None:
+    platform = platform_of()
+    bought(platform, np.zeros(len(CUSTOMERS), dtype=bool), 0)
+    assert pipeline.run_step("collect_trials", MATURED, platform=platform).rows["trials"] == 0
+    assert pipeline.run_step("learn_response", TODAY, platform=platform).notes[0].startswith("no model: no decision")
