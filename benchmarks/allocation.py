@@ -13,8 +13,9 @@ a budget, and what a coupon costs depends on the customer. Limits are counted an
 
 Every line is a process of its own on one thread. Compared is processor time, which other work on the machine disturbs less
 than the clock: ours of everything from the arrays to the checked report, theirs of the solver's call alone, after the model
-is built. Peers are asked for one gap, and one that does not reach it in its time has no ratio; ours goes on beyond it. Gap: (bound - value) / bound, each with its own bound. The
-relaxation's optimum by HiGHS stands beside them: no choice is worth more.
+is built. Peers are asked for one gap, and one that does not reach it in its time has no ratio; ours goes on beyond it. Gap:
+(bound - value) / bound, each with its own bound. The relaxation's optimum by HiGHS stands beside them: no choice is worth
+more.
 """
 
 from __future__ import annotations
@@ -207,7 +208,8 @@ def show_beside(kind: str, customers: int, found: list[dict[str, Any]], gap: flo
             ratios[run["solver"]] = ratio
         print(
             f"| {run['solver']} | {run['value']:,.2f} | {run['bound']:,.2f} | {run['gap']:.1e} | {run['cpu']:.2f} | "
-            f"{run.get('build_cpu', 0.0):.2f} | {run.get('status', 'kept all limits')} | {'' if reached else 'over '}{ratio:.1f} |"
+            f"{run.get('build_cpu', 0.0):.2f} | {run.get('status', 'kept all limits')} | "
+            f"{'' if reached else 'over '}{ratio:.1f} |"
         )
     if ratios:
         nearest = min(ratios, key=lambda name: ratios[name])
