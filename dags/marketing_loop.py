@@ -45,6 +45,7 @@ with DAG(
         >> step("recommend")
         >> step("learn_response")
         >> step("estimate_response")
+        >> step("judge_policy")
         >> step("allocate")
         >> step("explain")
         >> step("write_briefs")

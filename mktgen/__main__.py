@@ -12,9 +12,10 @@ from mktgen import pipeline
 from mktgen.errors import MktgenError
 from mktgen.execution.contact_book import Record
 from mktgen.lineage import lineage
-from mktgen.steps import contact_records, proving
+from mktgen.steps import contact_records, proving, why
 from mktgen.steps.runner import Platform, StepResult
 from mktgen.store import Manifest
+from mktgen.strategy.why_text import render
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -50,6 +51,12 @@ def main(argv: list[str] | None = None) -> int:
     _contact_commands(commands)
     check = commands.add_parser("prove", help="check a dispatch against ledger, records, decisions and approval")
     check.add_argument("where", metavar="PARTITION|URI", help="YYYY-MM-DD, or s3://.../dt=YYYY-MM-DD[/...]")
+    reason = commands.add_parser("why", help="explain a decision: what was possible, what decided, what became of it")
+    reason.add_argument("decision_id", help="as in the artefacts decisions, messages and sends")
+    reason.add_argument(
+        "--partition", type=date.fromisoformat, metavar="YYYY-MM-DD", help="its day (all are looked through)"
+    )
+    reason.add_argument("--json", action="store_true", help="as a JSON document")
     arguments = parser.parse_args(argv)
     try:
         return _COMMANDS[arguments.command](arguments) or 0
@@ -183,6 +190,11 @@ def _prove(arguments: argparse.Namespace) -> int:
     return 0 if proven.holds else 1
 
 
+def _why(arguments: argparse.Namespace) -> None:
+    told = why.why(Platform.from_environment(), arguments.decision_id, arguments.partition)
+    print(told.to_bytes().decode() if arguments.json else render(told), end="")
+
+
 def _say(line: str) -> None:
     print(line, flush=True)
 
@@ -190,7 +202,7 @@ def _say(line: str) -> None:
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "run": _run, "loop": _loop, "onboard": _onboard, "lineage": _lineage, "digests": _digests, "search": _search,
     "crossvalidate": _crossvalidate, "consent": _record, "suppress": _record, "timezone": _record, "contacts": _contacts,
-    "prove": _prove,
+    "prove": _prove, "why": _why,
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -12,7 +12,19 @@ from datetime import date, timedelta
 from typing import Final
 
 from mktgen.errors import PermanentError
-from mktgen.steps import acting, data, deciding, foreseeing, responding, sending, tracked, training, validation
+from mktgen.steps import (
+    acting,
+    data,
+    deciding,
+    foreseeing,
+    judging_policy,
+    launching,
+    responding,
+    sending,
+    tracked,
+    training,
+    validation,
+)
 from mktgen.steps.runner import Platform, Recompute, Step, StepResult, execute
 from mktgen.store import parallel
 
@@ -84,14 +96,19 @@ _TABLE: Final = (
          ("recommendations",), ("steps.deciding", "strategy"), ("strategy",)),
     Step("learn_response", "loop", "the incremental effect of offers, from decisions that were drawn at random and sent",
          responding.learn_response, responding.learn_reads,
-         ("response_model", "response_report"), ("steps.responding", "response"), ("response",)),
+         ("response_model", "response_report", "held_out_effects"), ("steps.responding", "response"), ("response",)),
     Step("estimate_response", "loop", "that effect for every active customer, and who is persuadable or better left alone",
          responding.estimate_response, responding.estimate_reads,
          ("response_scores", "customer_classes"), ("steps.responding", "response"), ("response",)),
+    Step("judge_policy", "loop", "the policy as learned now on past trials: better than no contact and business as usual?",
+         judging_policy.judge_policy, judging_policy.judge_reads,
+         ("launch_evidence",), ("steps.judging_policy", "steps.responding", "response", "strategy", "evaluation", "sources"),
+         ("response", "strategy", "evaluation", "source")),
     Step("allocate", "loop", "offers under a budget and contact caps; a decision with its propensity for everyone",
          deciding.allocate, deciding.allocate_reads,
-         ("offer_scores", "decisions", "allocation"), ("steps.deciding", "steps.responding", "strategy", "response"),
-         ("strategy", "contact", "features")),
+         ("offer_scores", "decisions", "excluded_offers", "allocation"),
+         ("steps.deciding", "steps.responding", "steps.proposing", "strategy", "response", "evaluation.power"),
+         ("strategy", "contact", "features", "response", "evaluation")),
     Step("explain", "loop", "past events behind each recommendation and churn warning, and a test of these reasons",
          foreseeing.explain, foreseeing.explain_reads,
          ("reasons", "reasons_check"), ("steps.foreseeing", "steps.worlds", "foresight", "models", "features"),
@@ -101,12 +118,12 @@ _TABLE: Final = (
          ("messages", "strategy_draft"), ("steps.deciding", "strategy", "copywriting", "sources"), ("strategy",)),
     # -- evaluation ---------------------------------------------------------------------------------------------------
     Step("evaluate_strategy", "loop", "gates before anyone may be contacted; what can't be known is refused by name",
-         deciding.evaluate_strategy, deciding.evaluate_reads,
-         ("strategy",), ("steps.deciding", "evaluation", "metrics", "sources"),
+         launching.evaluate_strategy, launching.evaluate_reads,
+         ("strategy",), ("steps.launching", "steps.deciding", "evaluation", "metrics", "sources"),
          ("strategy", "contact", "evaluation", "features")),
     Step("publish", "loop", "hand the evaluated strategy to execution",
-         deciding.publish, deciding.publish_reads,
-         ("published",), ("steps.deciding", "strategy.document")),
+         launching.publish, launching.publish_reads,
+         ("published",), ("steps.launching", "strategy.markdown")),
     # -- execution: after a person's approval ---------------------------------------------------------------------------
     Step("dispatch", "execution", "the newest approved strategy to its customers, by the rules, each message once; a proof",
          sending.send, sending.dispatch_reads,

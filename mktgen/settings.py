@@ -163,7 +163,17 @@ class StrategySettings(Section):
     usual_share: float = Field(
         0.05, ge=0, le=0.4, description="customers contacted as the shop would without us: by the chance of redemption"
     )
-    propensity_floor: float = Field(0.02, gt=0, lt=0.5)
+    propensity_floor: float = Field(
+        0.02, gt=0, lt=0.5, description="least chance of every action, while little is known"
+    )
+    exploring_trials: int = Field(
+        20_000,
+        ge=100,
+        description="trials up to which exploration is whole; with more it narrows (strategy/exploration.py)",
+    )
+    experiment_budget_share: float = Field(
+        0.5, gt=0, le=1, description="of the budget, for a strategy that is not proven better than what it replaces"
+    )
     posterior_draws: int = Field(64, ge=8, le=1000, description="of what offers are worth; chances are shares of them")
     channel: str = Field("outbox", description="file name of a channel in mktgen/execution/channels/")
     languages: tuple[Literal["en", "zh"], ...] = ("en", "zh")
@@ -231,8 +241,8 @@ class ResponseSettings(Section):
     folds: int = Field(
         5, ge=2, le=20, description="of customers, for predictions of the outcome and of held-out effects"
     )
-    hinged_covariates: int = Field(8, ge=0, description="strongest covariates whose effect may bend")
-    crossed_covariates: int = Field(5, ge=0, description="strongest covariates whose products may matter")
+    hinged_covariates: int = Field(4, ge=0, description="strongest covariates whose effect may bend")
+    crossed_covariates: int = Field(12, ge=0, description="strongest covariates whose products may matter")
     vector_components: int = Field(8, ge=0, description="principal components kept of the customer vector")
     boosting_from: int = Field(2_000, ge=100, description="trials from which boosted trees may predict the outcome")
     max_coefficients: int = Field(1_500, ge=50, description="above it, actions differ in fewer terms; bounds the time")
@@ -273,12 +283,19 @@ class OffPolicySettings(Section):
     weight_alpha: float = Field(
         0.001, gt=0, lt=1, description="weights that miss what true propensities give, at a p-value below this"
     )
+    log_days: int = Field(84, ge=7, description="trials decided in the last so many days are the log: effects drift")
+    log_decisions: int = Field(60_000, ge=1_000, description="of them the newest days, up to so many decisions")
 
 
 class EvaluationSettings(Section):
     srm_alpha: float = Field(0.001, gt=0, lt=1, description="sample-ratio mismatch stops below this p-value")
     power: float = Field(0.8, gt=0, lt=1)
     alpha: float = Field(0.05, gt=0, lt=1)
+    worthwhile_effect_minor: float = Field(
+        50.0,
+        gt=0,
+        description="profit per contact; an experiment is proposed large enough to find an effect of this size",
+    )
     max_calibration_error: float = Field(
         0.15, gt=0, le=1, description="expected calibration error of the redemption model"
     )

@@ -53,6 +53,17 @@ OFFER_SCORES = table(
     },
     key=["customer_id", "offer_id"],
 )
+EXCLUDED_OFFERS = table(
+    "excluded_offers",  # candidates that could not be drawn today, and the first rule that left each out
+    {
+        "customer_id": pl.String,
+        "campaign_id": pl.String,
+        "offer_id": pl.String,
+        "rule": pl.String,  # see strategy/exclusions.py
+        "detail": pl.String,
+    },
+    key=["customer_id", "offer_id"],
+)
 DECISIONS = table(
     "decisions",
     {
@@ -187,6 +198,16 @@ TRIALS = table(
     },
     key=["decision_id"],
     nullable=["action_propensities", "propensity"],
+)
+HELD_OUT_EFFECTS = table(
+    "held_out_effects",  # of each trial, as foretold by models that had not seen its customer; see response/past.py
+    {
+        "decision_id": pl.String,
+        "action": pl.String,  # each that was possible, no_contact included
+        "effect_minor": pl.Float64,  # on the reward, against no contact
+        "expected_minor": pl.Float64,  # the reward under the action
+    },
+    key=["decision_id", "action"],
 )
 DRIFT = table(
     "drift",

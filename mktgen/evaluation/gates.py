@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from mktgen.contracts import SENDS
-from mktgen.documents import Gate, Promotion, Strategy, StrategyEvaluation
+from mktgen.documents import Gate, LaunchEvidence, Promotion, Strategy, StrategyEvaluation
 from mktgen.evaluation import contact_history, contact_policy
 from mktgen.evaluation.concordance import concordance
+from mktgen.evaluation.off_policy.gate import strategy_gate
 from mktgen.evaluation.power import minimal_detectable_difference
 from mktgen.evaluation.redemption_calibration import redemption_metrics
 from mktgen.metrics import refusals
@@ -28,6 +29,7 @@ class Evidence:
     redemption_held_out: p_redeem, redeemed of matured campaigns that the model had not seen (may be empty).
     model_metrics: figures of the champions on the frozen cut, by name. capabilities: see metrics.CAPABILITIES.
     recent_sends: contracts.SENDS of the days before that caps and exclusions look back on. campaign_types: id -> type.
+    launch: what past trials say of the policy.
     """
 
     strategy: Strategy
@@ -43,6 +45,7 @@ class Evidence:
     promotion: Promotion
     model_metrics: dict[str, float]
     capabilities: dict[str, bool]
+    launch: LaunchEvidence
     recent_sends: pl.DataFrame = field(default_factory=SENDS.empty)
     campaign_types: dict[str, str] = field(default_factory=dict)
 
@@ -67,6 +70,7 @@ def evaluate_strategy(
     gates = [
         *_policy_gates(evidence, strategy_settings, evaluation_settings, contact_settings),
         _allocation_gate(evidence.strategy),
+        strategy_gate(evidence.launch, evidence.strategy.allocation, strategy_settings),
         _calibration_gate(redemption, evaluation_settings),
         _champion_gate(evidence),
         _power_gate(power),

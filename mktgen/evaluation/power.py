@@ -30,3 +30,17 @@ def minimal_detectable_difference(sd: float, treated: int, control: int, alpha: 
         return math.inf
     z = float(norm.ppf(1 - alpha / 2) + norm.ppf(power))
     return z * sd * math.sqrt(1 / treated + 1 / control)
+
+
+def customers_per_arm(sd: float, difference: float, alpha: float, power: float) -> int:
+    """Customers in each of two equal arms with which a two-sided test finds a difference of means, in the unit of `sd`.
+
+    Formula: 2 ((z(1 - alpha/2) + z(power)) sd / difference)^2, rounded up, at least 2. Assumption: as
+    minimal_detectable_difference, whose inverse it is; customers count once. When it fails: a spread taken from an earlier
+    time; outcomes of the same customer in several waves are alike and count for less. Raises ValueError for a difference
+    that is not above 0. Reference: Duflo, Glennerster & Kremer (2007).
+    """
+    if difference <= 0:
+        raise ValueError(f"difference = {difference}: a sample size is for a difference above 0")
+    z = float(norm.ppf(1 - alpha / 2) + norm.ppf(power))
+    return max(2, math.ceil(2 * (z * sd / difference) ** 2))

@@ -1,7 +1,7 @@
 """What an effect may depend on: covariates as basis functions, each of mean 0 and variance 1 on the trials.
 
-What: phi(x) = 1, then every covariate, hinges and products of the strongest ones, principal components of the
-customer vector. A covariate is logged where it is skewed and never negative, cut at its 1% and 99% quantiles,
+What: phi(x) = 1, then every covariate, the level of logged ones, hinges and products of the strongest, principal components of
+the customer vector. A covariate is logged where it is skewed and never negative, cut at its 1% and 99% quantiles,
 standardised; a null is the mean, with an indicator where nulls are not rare. Strongest: largest correlation with the
 outcome, whatever the action. That choice never looks at how an action and the outcome go together, so it doesn't make
 intervals too narrow; a covariate that moves the effect alone and not the outcome gets its straight line only.
@@ -30,6 +30,7 @@ _CUT: Final = 0.01  # winsorised on both sides
 _SKEWED: Final = 1.0
 _RARE: Final = 0.01  # a null less (or a value) often than this gets no indicator
 _KNOTS: Final = (0.2, 0.5, 0.8)  # quantiles
+_LEVELS: Final = 3  # logged covariates whose level, too, is crossed with the others
 _CONSTANT: Final = 1e-9  # a basis function of smaller spread says nothing
 
 
@@ -42,7 +43,8 @@ class Basis:
     """How a frame of covariates becomes phi(x). p covariates, K functions, q components of a vector of length d.
 
     logged, low, high, centre, scale [p]; indicated: covariates with an indicator of null; hinges: (covariate, knot);
-    products: pairs; vector_mean [d]; components [q, d]; means, scales [K], kept [K] of all made; group [K] in GROUPS.
+    products: pairs, see _products; vector_mean [d]; components [q, d]; means, scales [K], kept [K] of all made; group [K] in
+    GROUPS.
     """
 
     columns: list[str]
@@ -84,9 +86,11 @@ class Basis:
         """All functions before they are standardised [rows, made]: 1, linear, indicators, hinges, products, components."""
         raw = _numbers(frame, self.columns)
         space = _space(raw, self.logged, self.low, self.high, self.centre, self.scale)
-        parts = [np.ones((frame.height, 1)), space, np.isnan(raw[:, self.indicated]).astype(np.float64)]
+        levels = _levels(raw, self.logged, self.low, self.high)
+        both = np.hstack([space, levels])
+        parts = [np.ones((frame.height, 1)), space, np.isnan(raw[:, self.indicated]).astype(np.float64), levels]
         parts += [np.maximum(space[:, [column]] - knot, 0.0) for column, knot in self.hinges]
-        parts += [space[:, [first]] * space[:, [second]] for first, second in self.products]
+        parts += [both[:, [first]] * both[:, [second]] for first, second in self.products]
         if len(self.components):
             vectors = _vectors(frame, len(self.vector_mean))
             parts.append(np.where(np.isnan(vectors), 0.0, vectors - self.vector_mean) @ self.components.T)
@@ -121,10 +125,9 @@ def fit_basis(frame: pl.DataFrame, outcome: Matrix, settings: ResponseSettings) 
     hinges = [
         (column, float(knot)) for column in strongest[: settings.hinged_covariates] for knot in _knots(space[:, column])
     ]
-    best = sorted(strongest[: settings.crossed_covariates])
-    products = [(first, second) for place, first in enumerate(best) for second in best[place + 1 :]]
+    products = _products(strongest[: settings.crossed_covariates], logged)
     mean, components = _principal(frame, settings.vector_components)
-    counts = (1, len(columns) + len(indicated), len(hinges), len(products), len(components))
+    counts = (1, len(columns) + len(indicated) + int(logged.sum()), len(hinges), len(products), len(components))
     group = np.repeat(np.arange(len(GROUPS)), counts)
     shape = (columns, logged, low, high, centre, scale, indicated, hinges, products, mean, components)
     everything = Basis(*shape, list(range(len(group))), group, np.zeros(len(group)), np.ones(len(group)))
@@ -176,6 +179,30 @@ def _space(raw: Matrix, logged: Matrix, low: Matrix, high: Matrix, centre: Matri
     """Covariates in standard form [rows, p]; 0 (the mean) for what is not there."""
     values = np.where(logged > 0, np.log1p(np.maximum(raw, 0.0)), raw)
     return np.nan_to_num((np.clip(values, low, high) - centre) / scale, nan=0.0)
+
+
+def _levels(raw: Matrix, logged: Matrix, low: Matrix, high: Matrix) -> Matrix:
+    """Logged covariates as they are, within the same bounds, as shares of them [rows, logged]; half for what is not there.
+
+    What an offer moves is often a share of what a customer spends anyway: a straight line in money, not in its logarithm.
+    """
+    chosen = np.flatnonzero(logged > 0)
+    values = np.log1p(np.maximum(raw[:, chosen], 0.0))
+    first, last = np.expm1(low[chosen]), np.expm1(high[chosen])
+    share = (np.expm1(np.clip(values, low[chosen], high[chosen])) - first) / np.maximum(last - first, _CONSTANT)
+    return np.asarray(np.where(np.isnan(values), 0.5, share), dtype=np.float64)
+
+
+def _products(crossed: list[int], logged: Matrix) -> list[tuple[int, int]]:
+    """Pairs of the strongest covariates, and of the levels of the first few logged ones with all of them.
+
+    Numbers from len(logged) on are levels, in the order of the logged covariates.
+    """
+    best = sorted(crossed)
+    pairs = [(first, second) for place, first in enumerate(best) for second in best[place + 1 :]]
+    place = {int(column): number for number, column in enumerate(np.flatnonzero(logged > 0))}
+    levelled = [column for column in crossed if column in place][:_LEVELS]
+    return pairs + [(other, len(logged) + place[column]) for column in sorted(levelled) for other in best]
 
 
 def _strongest(space: Matrix, outcome: Matrix) -> list[int]:

@@ -16,6 +16,7 @@ from mktgen.response.boosted import binned, boosted_effects
 from mktgen.response.held_out import HeldOut, HeldOutOutcome, expected, imbalance, scores
 from mktgen.response.model import Coefficients, ResponseModel
 from mktgen.response.moments import Layout, Moments, collect, errors, lay_out
+from mktgen.response.noise import precision
 from mktgen.response.nuisance import Nuisance, cross_fit
 from mktgen.response.posterior import Components, Posterior, components, held_out_mean, integrate
 from mktgen.response.trials import NOT_CONTACTED, TooFewTrials, Trials, admit
@@ -66,10 +67,11 @@ def _fit(
     ]
     left = np.column_stack([y - expected(nuisance.q, trials) for y, nuisance in zip(outcomes, guessed, strict=True)])
     layout = lay_out(basis, len(trials.actions), settings.max_coefficients)
-    moments = collect(layout, design, trials, left, weight, fold)
+    precise = weight * precision(design, left[:, 0], weight)
+    moments = collect(layout, design, trials, left, precise, fold)
     floors = (_CONTINUOUS_FLOOR * float(reward.var()), _least_noise(converted, weight))
     found = [components(layout, moments, number, floor) for number, floor in enumerate(floors)]
-    wrong = errors(layout, design, trials, left, weight, np.column_stack([each.mean for each in found]))
+    wrong = errors(layout, design, trials, left, precise, np.column_stack([each.mean for each in found]))
     learned = [integrate(layout, moments, k, found[k], wrong[k], seed + 1 + k) for k in range(2)]
     known_reward, known_conversion = (
         Coefficients(each.mean, each.covariance, each.own_variance, each.noise_sd) for each in learned
@@ -79,7 +81,7 @@ def _fit(
     model = ResponseModel(trials.actions, basis, layout.terms, known_reward, known_conversion, base, facts)
     unseen = [_unseen(layout, basis, design, moments, k, found[k], fold) for k in range(2)]
     boosted = (
-        boosted_effects(bins, left[:, 0], trials, weight, fold, seed) if len(fold) >= settings.boosting_from else None
+        boosted_effects(bins, left[:, 0], trials, precise, fold, seed) if len(fold) >= settings.boosting_from else None
     )
     told = [
         HeldOutOutcome(unseen[k], scores(y, guessed[k].q, trials), guessed[k].q, left[:, k], trees)

@@ -1,4 +1,4 @@
-"""Score the customers, segment them, recommend, allocate, write, check, publish."""
+"""Score the customers, segment them, recommend, allocate, write."""
 
 from __future__ import annotations
 
@@ -11,18 +11,29 @@ import polars as pl
 from mktgen.config import config_version
 from mktgen.contracts import CATEGORY_SCORES, CUSTOMER_SCORES, ITEM_SCORES
 from mktgen.copywriting import writer
-from mktgen.documents import AllocationReport, Promotion, PublishedStrategy, ResponseReport, Strategy
-from mktgen.errors import GateFailed
-from mktgen.evaluation import gates
+from mktgen.documents import AllocationReport, LaunchEvidence, Promotion, ResponseReport
 from mktgen.models.base import CategoryModel, History, Model, VectorModel
 from mktgen.settings import FeatureSettings
-from mktgen.steps import responding
+from mktgen.steps import proposing, responding
 from mktgen.steps.data import days_between
 from mktgen.steps.runner import Outcome, Platform, Read, Run
 from mktgen.steps.training import CAMPAIGN_TABLES, REDEMPTION, campaign_reads, training_day
-from mktgen.steps.validation import champion_days, load_model, trained_model
+from mktgen.steps.validation import champion_days, load_model
 from mktgen.steps.worlds import PLAN_DAYS, around, around_reads
-from mktgen.strategy import contact_history, document, mailings, offers, policy, recommendations, redemption, segments
+from mktgen.strategy import (
+    arms,
+    class_summary,
+    contact_history,
+    document,
+    exclusions,
+    launch,
+    mailings,
+    offers,
+    policy,
+    recommendations,
+    redemption,
+    segments,
+)  # fmt: skip
 from mktgen.strategy.decision_rows import NO_CONTACT, Versions
 
 SCORING: Final = ("sequences", "customer_features", "item_features")
@@ -148,6 +159,7 @@ def allocate_reads(day: date, platform: Platform) -> list[Read]:
         *today(("customer_segments",), day, "segment"),
         *today(("recommendations",), day, "recommend"),
         *today(("response_model", "response_report"), day, "learn_response"),
+        *today(("launch_evidence",), day, "judge_policy"),
         catalogue(platform),
         *campaign_reads(day, platform),
         recent_sends(day, platform),
@@ -193,15 +205,19 @@ def allocate(run: Run) -> Outcome:
     types = campaign_types(campaigns["campaigns"])
     allowed = contact_history.contactable(candidates, run.table("sends"), settings.contact, types, run.day)
     versions = Versions(model_version(run), config_version((settings.strategy,))[:12], policy.POLICY_VERSION)
+    evidence = run.document("launch_evidence", LaunchEvidence)
+    bounded = launch.bounded(settings.strategy, evidence)
     result = policy.decide(
-        allowed, run.table("customer_segments"), settings.strategy, run.day, settings.seed, versions,
-        f"holdout:{settings.seed}", recent_contacts(run), run.table("recommendations"), draws,
+        allowed, run.table("customer_segments"), bounded, run.day, settings.seed, versions,
+        holdout_key(run), recent_contacts(run), run.table("recommendations"), draws,
     )  # fmt: skip
+    eligible = _eligible(run, allowed)
     plan = AllocationReport(
         partition=run.day,
         allocation=result.allocation,
-        notes=[model.note, _value_note(run), *result.notes],
+        notes=[model.note, _value_note(run), launch.told(bounded, evidence), *result.notes],
         versions=versions.__dict__,
+        next_experiment=proposing.next_experiment(run, eligible, draws),
     )
     contacts = result.decisions.filter(pl.col("action") != NO_CONTACT).height
     note = (
@@ -209,10 +225,39 @@ def allocate(run: Run) -> Outcome:
         f"{plan.allocation.worst_case_cost_minor} of {plan.allocation.budget_minor}, gap {plan.allocation.gap_share:.3%}"
     )
     return Outcome(
-        tables={"offer_scores": candidates, "decisions": result.decisions},
+        tables={
+            "offer_scores": candidates,
+            "decisions": result.decisions,
+            "excluded_offers": _excluded(run, candidates, eligible, types),
+        },
         documents={"allocation": plan},
         notes=[note, *plan.notes],
     )
+
+
+def holdout_key(run: Run) -> str:
+    """What the hash of arms is keyed with: the same on every day and rerun."""
+    return f"holdout:{run.settings.seed}"
+
+
+def _arms(run: Run) -> pl.DataFrame:
+    customers = run.table("customer_segments")["customer_id"].sort()
+    return arms.arms(customers, run.settings.strategy, holdout_key(run))
+
+
+def _eligible(run: Run, allowed: pl.DataFrame) -> pl.DataFrame:
+    """The candidates that the policy draws from."""
+    strategy = run.settings.strategy
+    return policy.eligible_candidates(allowed, _arms(run), strategy, holdout_key(run), recent_contacts(run))
+
+
+def _excluded(run: Run, candidates: pl.DataFrame, eligible: pl.DataFrame, types: dict[str, str]) -> pl.DataFrame:
+    """contracts.EXCLUDED_OFFERS of the day."""
+    settings, key = run.settings, holdout_key(run)
+    return exclusions.excluded_offers(
+        candidates, eligible, _arms(run), recent_contacts(run), run.table("sends"), types, settings.strategy,
+        settings.contact, run.day, key,
+    )  # fmt: skip
 
 
 def _value_note(run: Run) -> str:
@@ -236,6 +281,7 @@ def brief_reads(day: date, platform: Platform) -> list[Read]:
         *today(("recommendations",), day, "recommend"),
         *today(("segments",), day, "segment"),
         *today(("reasons",), day, "explain"),
+        *today(("customer_classes", "response_scores"), day, "estimate_response"),
         catalogue(platform),
         *(read for read in campaign_reads(day, platform) if read.artefact in ("campaigns", "offers")),
     ]
@@ -249,6 +295,8 @@ def write_briefs(run: Run) -> Outcome:
     decisions, recommended, items, terms, profiles, campaigns = (run.table(name) for name in names)
     messages = writer.write_messages(decisions, recommended, items, terms, profiles, campaigns, settings)
     examples = writer.campaign_examples(decisions, recommended, items, terms, profiles, campaigns, settings)
+    effects = run.table("response_scores")
+    classes = class_summary.class_summaries(run.table("customer_classes"), decisions, effects)
     draft = document.build_strategy(
         document.StrategyInputs(
             partition=run.day,
@@ -264,93 +312,12 @@ def write_briefs(run: Run) -> Outcome:
             reasons=run.table("reasons").filter(pl.col("about") == "item"),
             versions=plan.versions,
             notes=plan.notes,
+            effects=None if effects.is_empty() else effects,
+            classes=classes,
+            next_experiment=plan.next_experiment,
         ),
         settings,
     )
     fallbacks = messages.filter(pl.col("template_id").str.ends_with("-fallback")).height
     note = f"{len(draft.campaigns)} campaigns, {messages.height} messages, {fallbacks} by the fallback template"
     return Outcome(tables={"messages": messages}, documents={"strategy_draft": draft}, notes=[note])
-
-
-# -- evaluate and publish -----------------------------------------------------------------------------------------------
-def evaluate_reads(day: date, platform: Platform) -> list[Read]:
-    training = training_day(day, platform)
-    return [
-        *(read for read in champion_reads(day, platform) if read.artefact != "models"),
-        Read("redemption_holdout", (training,), True, "train"),
-        *today(("strategy_draft", "messages"), day, "write_briefs"),
-        *today(("decisions", "offer_scores"), day, "allocate"),
-        *today(("customer_features",), day, "extract_features"),
-        *(read for read in campaign_reads(day, platform) if read.artefact in ("exposures", "offers", "campaigns")),
-        recent_sends(day, platform),
-    ]
-
-
-def evaluate_strategy(run: Run) -> Outcome:
-    """All gates; a failed one stops the strategy, with the reasons in it."""
-    draft, facts = run.document("strategy_draft", Strategy), run.table("customer_features")
-    promotion = run.document("promotion", Promotion)
-    evaluation = gates.evaluate_strategy(
-        gates.Evidence(
-            strategy=draft,
-            decisions=run.table("decisions"),
-            messages=run.table("messages"),
-            offer_scores=run.table("offer_scores"),
-            customers=active_customers(facts, run.settings.features),
-            features=facts,
-            offers=run.table("offers"),
-            exposures=run.table("exposures"),
-            recent_contacts=recent_contacts(run),
-            redemption_held_out=run.table("redemption_holdout"),
-            promotion=promotion,
-            model_metrics=_champion_metrics(run, promotion),
-            capabilities=run.platform.source.capabilities.as_dict(),
-            recent_sends=run.table("sends"),
-            campaign_types=campaign_types(run.table("campaigns")),
-        ),
-        run.settings.strategy,
-        run.settings.evaluation,
-        run.settings.contact,
-    )
-    status = "stopped" if evaluation.stopped else "evaluated"
-    strategy = draft.model_copy(update={"status": status, "evaluation": evaluation})
-    stop = GateFailed(f"strategy of {run.day} stopped: {'; '.join(evaluation.reasons)}") if evaluation.stopped else None
-    notes = [f"{_mark(gate.passed)} {gate.name}: {gate.detail}" for gate in evaluation.gates]
-    notes += [f"refused {refusal.metric}: {', '.join(refusal.missing)}" for refusal in evaluation.refused]
-    return Outcome(documents={"strategy": strategy}, notes=notes, stop=stop)
-
-
-def _mark(passed: bool | None) -> str:
-    return {True: "passed", False: "FAILED", None: "n/a"}[passed]
-
-
-def _champion_metrics(run: Run, promotion: Promotion) -> dict[str, float]:
-    """Figures of the champions, each of its own task only; of a kept one, those of its own training day."""
-    figures: dict[str, float] = {}
-    for task in (promotion.ranking, promotion.customer):
-        entry = trained_model(run, task.champion, task.kept_from)
-        ranks = task.task == "ranking"
-        figures |= {name: value for name, value in entry.metrics.items() if name.startswith("ranking.") == ranks}
-    return figures
-
-
-def publish_reads(day: date, platform: Platform) -> list[Read]:
-    return [
-        *today(("strategy",), day, "evaluate_strategy"),
-        *today(("decisions",), day, "allocate"),
-        *today(("messages",), day, "write_briefs"),
-    ]
-
-
-def publish(run: Run) -> Outcome:
-    """The evaluated strategy, its decisions and messages, as one thing that execution may take."""
-    strategy = run.document("strategy", Strategy)
-    if strategy.status != "evaluated":
-        raise GateFailed(f"strategy of {run.day} is {strategy.status}, not evaluated: it can't be published")
-    names = ("strategy", "decisions", "messages")
-    published = PublishedStrategy(
-        partition=run.day,
-        **{f"{name}_uri": run.inputs[name][-1].folder for name in names},
-        markdown=document.render_markdown(strategy),
-    )
-    return Outcome(documents={"published": published}, notes=[f"published: {run.uri('strategy')}"])

@@ -11,13 +11,14 @@ from typing import Final
 
 import polars as pl
 
-from mktgen.contracts import CUSTOMER_CLASSES, OFFERS, RESPONSE_SCORES, TRIALS
+from mktgen.contracts import CUSTOMER_CLASSES, HELD_OUT_EFFECTS, OFFERS, RESPONSE_SCORES, TRIALS
 from mktgen.documents import ResponseReport
 from mktgen.feedback.trials import matured_trials
 from mktgen.response.checks import sanity_gates
 from mktgen.response.classes import customer_classes
 from mktgen.response.fitting import fit_response
 from mktgen.response.model import ResponseModel
+from mktgen.response.past import held_out_effects
 from mktgen.response.trials import NotRandomised, TooFewTrials
 from mktgen.settings import Settings
 from mktgen.steps.runner import Outcome, Platform, Read, Run
@@ -84,6 +85,7 @@ def learn_response(run: Run) -> Outcome:
     )  # fmt: skip
     note = f"{trials.height} trials, {len(model.actions)} offers tried; {'in use' if report.usable else 'NOT in use'}"
     return Outcome(
+        tables={"held_out_effects": held_out_effects(held_out)},
         documents={"response_report": report},
         files={"response_model": {MODEL: model.to_bytes()}},
         notes=[note, *failed],
@@ -92,7 +94,12 @@ def learn_response(run: Run) -> Outcome:
 
 def _without(run: Run, reason: str) -> Outcome:
     report = ResponseReport(partition=run.day, usable=False, reason=reason, trials=0, actions=[], facts={}, gates=[])
-    return Outcome(documents={"response_report": report}, files={"response_model": {}}, notes=[f"no model: {reason}"])
+    return Outcome(
+        tables={"held_out_effects": HELD_OUT_EFFECTS.empty()},
+        documents={"response_report": report},
+        files={"response_model": {}},
+        notes=[f"no model: {reason}"],
+    )
 
 
 def _past_covariates(run: Run) -> pl.DataFrame:

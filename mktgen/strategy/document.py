@@ -9,8 +9,18 @@ from typing import Final
 
 import polars as pl
 
-from mktgen.documents import Allocation, Campaign, Interval, OfferLine, Strategy, WhyExample
+from mktgen.documents import (
+    Allocation,
+    Campaign,
+    ClassSummary,
+    Interval,
+    NextExperiment,
+    OfferLine,
+    Strategy,
+    WhyExample,
+)
 from mktgen.settings import StrategySettings
+from mktgen.strategy.class_summary import UNKNOWN
 from mktgen.strategy.decision_rows import NO_CONTACT
 
 SHOWN_OFFERS: Final = 10
@@ -32,7 +42,8 @@ class StrategyInputs:
     """Tables by contract (see contracts.py) and texts that the document is made from.
 
     `copy_examples`: campaign_id -> language -> text. `notes`: of the policy and of the redemption model. `reasons`:
-    contracts.REASONS about items; None: nothing was explained.
+    contracts.REASONS about items; None: nothing was explained. `effects`: contracts.RESPONSE_SCORES, where the values of
+    offers are learned; None: they are assumed. `classes`: empty where there is no response model.
     """
 
     partition: date
@@ -48,6 +59,9 @@ class StrategyInputs:
     versions: dict[str, str]
     notes: list[str] = field(default_factory=list)
     reasons: pl.DataFrame | None = None
+    effects: pl.DataFrame | None = None
+    classes: list[ClassSummary] = field(default_factory=list)
+    next_experiment: NextExperiment | None = None
 
 
 def build_strategy(inputs: StrategyInputs, settings: StrategySettings) -> Strategy:
@@ -60,7 +74,7 @@ def build_strategy(inputs: StrategyInputs, settings: StrategySettings) -> Strate
         status="draft",
         source=inputs.source.name,
         source_notice=inputs.source.notice,
-        assumptions=[*assumptions(settings), *inputs.notes],
+        assumptions=[*assumptions(settings, inputs.effects is not None), *inputs.notes],
         customers=decisions.height,
         contacted=contacts.height,
         holdout=int(decisions["holdout"].sum()),
@@ -68,11 +82,21 @@ def build_strategy(inputs: StrategyInputs, settings: StrategySettings) -> Strate
         campaigns=[_campaign(str(c), inputs, settings) for c in contacts["campaign_id"].unique().sort().to_list()],
         allocation=inputs.allocation,
         versions=inputs.versions,
+        classes=inputs.classes,
+        classes_note="" if inputs.classes else UNKNOWN,
+        next_experiment=inputs.next_experiment,
     )
 
 
-def assumptions(settings: StrategySettings) -> list[str]:
-    """What is configured rather than known, and what the value is not."""
+def assumptions(settings: StrategySettings, learned: bool) -> list[str]:
+    """What is configured rather than known, and what the value is not. learned: it is of a response model."""
+    if learned:
+        return [
+            f"ASSUMED, not in the data: margin {settings.margin_share:.0%} of sales, and that a contact costs "
+            f"{settings.contact_cost_minor} minor units; both are in the rewards that effects were learned from",
+            "expected value is incremental: profit against no contact, learned from decisions drawn at random; its bounds add "
+            "up those of the customers, as if all erred the same way",
+        ]
     return [
         f"ASSUMED, not in the data: margin {settings.margin_share:.0%} of sales, {settings.redemption_basket_minor} minor "
         "units of merchandise credited to a redeeming customer",
@@ -109,11 +133,13 @@ def _campaign(campaign_id: str, inputs: StrategyInputs, settings: StrategySettin
         items=_items(sent, labels),
         channel=settings.channel,
         send_at_local=f"{inputs.partition + timedelta(days=1)} {settings.send_hour_local:02d}:00",
-        budget_minor=settings.budget_minor,
+        budget_minor=inputs.allocation.budget_minor,
         worst_case_cost_minor=int(sent["cost_minor"].sum()),
         expected_redemptions=redemptions,
         expected_redemption_rate=_scaled(redemptions, 1 / sent.height),
-        expected_value_minor=_expected_value(sent, inputs.offers, redemptions, settings),
+        expected_value_minor=_learned_value(sent, inputs.effects)
+        if inputs.effects is not None
+        else _expected_value(sent, inputs.offers, redemptions, settings),
         holdout_customers=held,
         reasons=_reasons(sent, info, inputs, settings),
         copy_example=inputs.copy_examples.get(campaign_id, {}),
@@ -154,6 +180,17 @@ def _expected_value(
     ends = sorted(point + each * (bound - redemptions.value) for bound in (redemptions.low, redemptions.high))
     method = f"under the assumptions, not incremental; {INTERVAL}"
     return Interval(value=point, low=min(ends[0], point), high=max(ends[1], point), method=method)
+
+
+def _learned_value(sent: pl.DataFrame, effects: pl.DataFrame) -> Interval | None:
+    """Incremental profit of the contacts. None where an offer was never tried: its effect has no bounds stored."""
+    known = sent.join(effects, on=["customer_id", "action"], how="left")
+    if known["low"].null_count():
+        return None
+    value, low, high = (math.fsum(known[name].to_list()) for name in ("expected_value_minor", "low", "high"))
+    return Interval(
+        value=value, low=min(low, value), high=max(high, value), method="incremental; sum of the customers' bounds"
+    )
 
 
 def item_labels(items: pl.DataFrame) -> dict[str, str]:
@@ -252,61 +289,3 @@ def _why_examples(sent: pl.DataFrame, reasons: pl.DataFrame | None, labels: dict
             WhyExample(customer_id=customer, item_id=item, item=labels.get(item, item), reasons=texts.to_list())
         )
     return examples
-
-
-def render_markdown(strategy: Strategy) -> str:
-    """The strategy in plain Markdown, short enough to read before approving."""
-    plan = strategy.allocation
-    lines = [
-        f"# Strategy for {strategy.partition}: {strategy.status}",
-        "",
-        f"{strategy.contacted} of {strategy.customers} customers contacted, {strategy.holdout} held out. "
-        f"Worst case {plan.worst_case_cost_minor / 100:.2f} of a budget of {plan.budget_minor / 100:.2f}.",
-        "",
-    ]
-    if not strategy.campaigns:
-        lines += ["Nobody is contacted today.", ""]
-    for campaign in strategy.campaigns:
-        lines += _campaign_lines(campaign)
-    if strategy.evaluation is not None:
-        failed = [f"- {reason}" for reason in strategy.evaluation.reasons] or ["All gates passed."]
-        refused = [f"- {r.metric}: needs {', '.join(r.missing)}" for r in strategy.evaluation.refused]
-        lines += [
-            "## Evaluation",
-            "",
-            *failed,
-            "",
-            "Not computed, because the data can't support it:",
-            "",
-            *refused,
-            "",
-        ]
-    lines += ["## Assumptions", "", *(f"- {text}" for text in strategy.assumptions), ""]
-    lines += [f"Source: {strategy.source}. {strategy.source_notice}", ""]
-    return "\n".join(lines)
-
-
-def _campaign_lines(campaign: Campaign) -> list[str]:
-    lines = [
-        f"## {campaign.name.get('en', campaign.campaign_id)}",
-        "",
-        f"- Objective: {campaign.objective}",
-        f"- Audience: {campaign.audience.get('en', '')} / {campaign.audience.get('zh', '')}",
-        f"- Offers: {'; '.join(f'{offer.label} ({offer.customers})' for offer in campaign.offers)}",
-        f"- Send: {campaign.send_at_local} local time by {campaign.channel}, cost at most "
-        f"{campaign.worst_case_cost_minor / 100:.2f}",
-    ]
-    if campaign.expected_redemptions is not None:
-        lines.append(f"- Expected redeeming customers: {_range(campaign.expected_redemptions, 1.0)}")
-    if campaign.expected_value_minor is not None:
-        lines.append(f"- Expected value, assumed and not incremental: {_range(campaign.expected_value_minor, 0.01)}")
-    lines += [f"- Why: {reason}" for reason in campaign.reasons]
-    lines += [f"- Why {each.item} for {each.customer_id}: {'; '.join(each.reasons)}" for each in campaign.why_examples]
-    lines += [
-        f"- Copy ({language}): {' '.join(text.split())}" for language, text in sorted(campaign.copy_example.items())
-    ]
-    return [*lines, ""]
-
-
-def _range(interval: Interval, unit: float) -> str:
-    return f"{interval.value * unit:.1f} ({interval.low * unit:.1f} to {interval.high * unit:.1f})"

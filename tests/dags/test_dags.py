@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[2]
 TASKS = {
     "marketing_loop": [
         "ingest", "clean", "extract_features", "train_due", "train", "validate", "promote", "forecast_demand",
-        "score", "warn_churn", "segment", "recommend", "learn_response", "estimate_response", "allocate", "explain",
-        "write_briefs", "evaluate_strategy", "publish",
+        "score", "warn_churn", "segment", "recommend", "learn_response", "estimate_response", "judge_policy", "allocate",
+        "explain", "write_briefs", "evaluate_strategy", "publish",
     ],
     "marketing_execution": ["is_newest", "approve", "record_approval", "dispatch"],
     "marketing_feedback": [

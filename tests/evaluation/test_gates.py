@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from mktgen.contracts import SENDS
-from mktgen.documents import Promotion, TaskPromotion
+from mktgen.documents import LaunchEvidence, Promotion, TaskPromotion
 from mktgen.evaluation.gates import Evidence, evaluate_strategy
 from mktgen.metrics import CAPABILITIES
 from mktgen.settings import ContactCap, ContactSettings, EvaluationSettings, Exclusion, StrategySettings
@@ -18,6 +18,9 @@ from tests.support.campaign_world import PARTITION
 from tests.support.strategy_day import NOBODY, SETTINGS, make_day
 
 CHECKS = EvaluationSettings()
+NOT_JUDGED = LaunchEvidence(
+    partition=PARTITION, standing="not_judged", reason="a test", value=None, logged=None, comparisons=[], facts={}
+)
 
 
 def task(name: str) -> TaskPromotion:
@@ -48,6 +51,7 @@ def evidence() -> Evidence:
         promotion=Promotion(training_partition=PARTITION, ranking=task("ranking"), customer=task("customer")),
         model_metrics={"popularity_ndcg_at_10": 0.1},
         capabilities=dict.fromkeys(CAPABILITIES, False),
+        launch=NOT_JUDGED,
     )
 
 
@@ -74,7 +78,9 @@ def first(day: Evidence) -> pl.Expr:
 def test_a_sound_day_passes_every_gate() -> None:
     result = evaluate_strategy(evidence(), SETTINGS, CHECKS)
     assert not result.stopped
-    assert {gate.name for gate in result.gates if gate.passed is None} == {"consent", "power", "concordance"}
+    assert {gate.name for gate in result.gates if gate.passed is None} == {
+        "consent", "power", "concordance", "off_policy_value",
+    }  # fmt: skip
     assert result.metrics["redemption_auc"] > 0.6
     assert result.metrics["mde_spend_minor_28d_per_contact"] > result.metrics["mde_spend_minor_28d"] > 0
 

@@ -41,8 +41,8 @@ def test_functions_are_standardised_and_the_constant_column_is_gone() -> None:
     assert design[:, 1:].mean(axis=0) == pytest.approx(0, abs=1e-9)
     assert design[:, 1:].std(axis=0) == pytest.approx(1)
     sizes = {name: int((basis.group == number).sum()) for number, name in enumerate(GROUPS)}
-    # Linear: four that vary and an indicator of the gaps; hinges of the strongest at three knots; one product; two components.
-    assert sizes == {"intercept": 1, "linear": 5, "hinge": 3, "product": 1, "vector": 2}
+    # Linear: four that vary, the level of the logged one and an indicator of the gaps; hinges of the strongest at three knots; one product; two components.
+    assert sizes == {"intercept": 1, "linear": 6, "hinge": 3, "product": 1, "vector": 2}
 
 
 def test_money_is_logged_and_outliers_are_cut() -> None:
@@ -121,3 +121,20 @@ def test_what_cannot_be_used_is_refused_by_name() -> None:
         basis.design(given.with_columns(vector=pl.lit([1.0, 2.0, 3.0])))
     with pytest.raises(UnusableCovariates, match="no covariates"):
         fit_basis(given.select("customer_id", "decided_on"), outcome, SETTINGS)
+
+
+def test_what_is_logged_is_there_as_a_straight_line_too() -> None:
+    given = frame()
+    basis = fit_basis(given, given["money"].log1p().to_numpy(), SETTINGS)
+    design = basis.design(given)
+    money = given["money"].to_numpy().astype(np.float64)
+    inside = (money > np.quantile(money, 0.02)) & (money < np.quantile(money, 0.98))
+    straight = [abs(np.corrcoef(design[inside, k], money[inside])[0, 1]) for k in range(1, basis.size)]
+    assert max(straight) == pytest.approx(1, abs=1e-6)
+
+
+def test_a_customer_without_a_figure_is_in_the_middle_of_its_level() -> None:
+    given = frame()
+    basis = fit_basis(given, given["plain"].to_numpy(), SETTINGS)
+    design = basis.design(given.head(3).with_columns(money=pl.lit(None, pl.Float64)))
+    assert np.isfinite(design).all()

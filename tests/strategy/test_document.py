@@ -7,7 +7,8 @@ import pytest
 
 from mktgen.contracts import REASONS
 from mktgen.documents import Strategy
-from mktgen.strategy.document import SourceNote, StrategyInputs, build_strategy, render_markdown
+from mktgen.strategy.document import SourceNote, StrategyInputs, build_strategy
+from mktgen.strategy.markdown import render_markdown
 from tests.support.campaign_world import PARTITION
 from tests.support.strategy_day import SETTINGS, make_day
 

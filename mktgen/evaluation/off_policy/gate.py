@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from mktgen.documents import Gate
+from mktgen.documents import Allocation, Gate, LaunchEvidence
 from mktgen.evaluation.off_policy.estimate import Estimate, difference
 from mktgen.evaluation.off_policy.logged import Floats, Logged
-from mktgen.settings import EvaluationSettings
+from mktgen.settings import EvaluationSettings, StrategySettings
 
 NAME: Final = "off_policy_value"
 
@@ -31,22 +31,28 @@ def launch_gate(
     experiment: Experiment | None = None,
     compared: int = 1,
     seed: int = 0,
+    name: str = "business as usual",
 ) -> Gate:
     """Whether the candidate (log.policy) may be launched in place of `incumbent` ([n, A], business as usual).
 
     Passes where the lower bound of the paired difference is above 0, or where it is an experiment within its exploration
     budget: what was never tried has no support in a log, and is tried on purpose and for a stated price. Fails where the log
     can't carry the figure, by name (diagnostics.Reason). compared: candidates that were judged on this log; the bound holds
-    for all of them at once (Bonferroni), so that the best of many is no winner by chance. Raises RefusedLog for a log that
-    can't be right.
+    for all of them at once (Bonferroni), so that the best of many is no winner by chance. name: of the incumbent, in words.
+    Raises RefusedLog for a log that can't be right.
     """
     if experiment is not None:
         return _experiment_gate(experiment)
     found = difference(log, incumbent, settings.off_policy, alpha=settings.alpha / max(compared, 1), seed=seed)
+    return verdict(found, compared, name)
+
+
+def verdict(found: Estimate, compared: int = 1, name: str = "business as usual") -> Gate:
+    """The gate that a difference of candidate and incumbent gives."""
     if found.refused or found.low is None:
         named = "; ".join(f"{refusal.missing[0]}: {refusal.reason}" for refusal in found.refused) or found.method
         return Gate(name=NAME, passed=False, detail=f"refused, {named}", threshold=0.0)
-    return Gate(name=NAME, passed=found.low > 0, detail=_told(found, compared), value=found.low, threshold=0.0)
+    return Gate(name=NAME, passed=found.low > 0, detail=_told(found, compared, name), value=found.low, threshold=0.0)
 
 
 def _experiment_gate(experiment: Experiment) -> Gate:
@@ -56,10 +62,29 @@ def _experiment_gate(experiment: Experiment) -> Gate:
     return Gate(name=NAME, passed=within, detail=detail, value=experiment.planned, threshold=experiment.budget)
 
 
-def _told(found: Estimate, compared: int) -> str:
+def _told(found: Estimate, compared: int, name: str) -> str:
     at_once = f", for {compared} candidates at once" if compared > 1 else ""
     return (
-        f"difference to business as usual {found.value:.6g} per decision, [{found.low:.6g}, {found.high:.6g}] by "
+        f"difference to {name} {found.value:.6g} per decision, [{found.low:.6g}, {found.high:.6g}] by "
         f"{found.estimator} ({found.method}{at_once}); {found.diagnostics.rows} decisions worth "
         f"{found.diagnostics.effective_sample:.0f} customers under the candidate"
     )
+
+
+def strategy_gate(evidence: LaunchEvidence, plan: Allocation, settings: StrategySettings) -> Gate:
+    """Whether a strategy may go out by what past trials say of its policy: proven, or an experiment within its budget.
+
+    The comparisons are read, not the word `proven`: each must have a lower bound above 0. An experiment's cost is the worst
+    case of the whole strategy. Not applicable where nobody is contacted or no customer can be reached.
+    """
+    if plan.worst_case_cost_minor == 0:
+        return Gate(name=NAME, passed=None, detail="nobody is contacted: nothing is launched")
+    if evidence.standing == "not_judged":
+        return Gate(name=NAME, passed=None, detail=f"not judged: {evidence.reason}")
+    bounds = [one.difference.low if one.difference else -math.inf for one in evidence.comparisons]
+    if bounds and min(bounds) > 0:
+        told = "; ".join(one.gate.detail for one in evidence.comparisons)
+        return Gate(name=NAME, passed=True, detail=told, value=min(bounds), threshold=0.0)
+    budget = settings.budget_minor * settings.experiment_budget_share
+    gate = _experiment_gate(Experiment(float(plan.worst_case_cost_minor), budget))
+    return gate.model_copy(update={"detail": f"{gate.detail} (minor units). Why: {evidence.reason}"})

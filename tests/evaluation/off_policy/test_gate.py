@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mktgen.documents import Allocation, Comparison, Gate, Interval, LaunchEvidence
 from mktgen.evaluation.off_policy.estimate import difference
-from mktgen.evaluation.off_policy.gate import Experiment, launch_gate
-from mktgen.settings import EvaluationSettings
+from mktgen.evaluation.off_policy.gate import Experiment, launch_gate, strategy_gate
+from mktgen.settings import EvaluationSettings, StrategySettings
 from tests.support.bandit_world import Draw, World, draw, make_world
 
 SETTINGS = EvaluationSettings()
@@ -107,3 +108,43 @@ def test_an_experiment_passes_within_a_budget_that_is_stated(planned: float, bud
     gate = launch_gate(drawn.log, world.logging[drawn.segment], SETTINGS, experiment=Experiment(planned, budget))
     assert gate.passed is passed
     assert "not known yet" in gate.detail
+
+
+# -- what past trials allow a strategy to do ------------------------------------------------------------------------------
+def evidence(standing: str, *lows: float | None) -> LaunchEvidence:
+    gate = Gate(name="off_policy_value", passed=None, detail="told")
+    found = [None if low is None else Interval(value=low + 1, low=low, high=low + 2) for low in lows]
+    comparisons = [Comparison(incumbent=f"i{n}", difference=one, gate=gate) for n, one in enumerate(found)]
+    return LaunchEvidence.model_validate(
+        {"partition": "2017-10-01", "standing": standing, "reason": "why", "value": None, "logged": None, "facts": {}}
+        | {"comparisons": [one.model_dump() for one in comparisons]}
+    )
+
+
+def plan(worst: int) -> Allocation:
+    return Allocation(
+        budget_minor=1_000, worst_case_cost_minor=worst, expected_cost_minor=0.0, expected_value_minor=0.0,
+        allocated_cost_minor=0, value_minor=0.0, bound_minor=0.0, gap_share=0.0, shadow_price=0.0, propensity_floor=0.0,
+        contacts=0, candidates=0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("found", "worst", "passed"),
+    [
+        (evidence("proven", 0.1, 2.0), 1_000, True),
+        (evidence("proven", 0.1, -0.1), 1_000, False),  # the word alone opens no gate
+        (evidence("proven", 0.1, None), 1_000, False),
+        (evidence("proven"), 1_000, False),
+        (evidence("experiment"), 200, True),
+        (evidence("experiment"), 201, False),
+        (evidence("experiment", -0.1), 201, False),
+        (evidence("experiment"), 0, None),
+        (evidence("not_judged"), 1_000, None),
+    ],
+)
+def test_a_strategy_goes_out_proven_or_as_an_experiment_within_its_budget(
+    found: LaunchEvidence, worst: int, passed: bool | None
+) -> None:
+    strategy = StrategySettings(budget_minor=1_000, experiment_budget_share=0.2)
+    assert strategy_gate(found, plan(worst), strategy).passed is passed

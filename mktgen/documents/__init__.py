@@ -2,53 +2,49 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from datetime import date
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, JsonValue, model_validator
+from pydantic import JsonValue, model_validator
 
+from mktgen.documents.base import Document, Gate, Interval, Refusal
+from mktgen.documents.strategy import (
+    Allocation,
+    AllocationReport,
+    Campaign,
+    ClassSummary,
+    Comparison,
+    LaunchEvidence,
+    NextExperiment,
+    OfferLine,
+    OfferUncertainty,
+    PublishedStrategy,
+    ResponseReport,
+    Strategy,
+    StrategyEvaluation,
+    WhyExample,
+)
 
-class Document(BaseModel):
-    """Stored as canonical JSON (sorted keys), so that equal documents are equal bytes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @classmethod
-    def fingerprint(cls) -> str:
-        return hashlib.sha256(json.dumps(cls.model_json_schema(), sort_keys=True).encode()).hexdigest()
-
-    def to_bytes(self) -> bytes:
-        body = self.model_dump(mode="json")
-        return (json.dumps(body, sort_keys=True, ensure_ascii=False, indent=1) + "\n").encode()
-
-
-class Interval(Document):
-    """A point estimate with its 95% interval; `method` names how the interval was made."""
-
-    value: float
-    low: float
-    high: float
-    method: str = ""
-
-
-class Refusal(Document):
-    """A metric that the data can't support, and the capability that is missing."""
-
-    metric: str
-    missing: list[str]
-    reason: str
-
-
-class Gate(Document):
-    """One check. `passed` None: not applicable today, `detail` says why."""
-
-    name: str
-    passed: bool | None
-    detail: str
-    value: float | None = None
-    threshold: float | None = None
+__all__ = [
+    "Allocation",
+    "AllocationReport",
+    "Campaign",
+    "ClassSummary",
+    "Comparison",
+    "Document",
+    "Gate",
+    "Interval",
+    "LaunchEvidence",
+    "NextExperiment",
+    "OfferLine",
+    "OfferUncertainty",
+    "PublishedStrategy",
+    "Refusal",
+    "ResponseReport",
+    "Strategy",
+    "StrategyEvaluation",
+    "WhyExample",
+]
 
 
 # -- models -----------------------------------------------------------------------------------------------------------
@@ -142,125 +138,6 @@ class Faithfulness(Document):
 class ReasonsCheck(Document):
     partition: date
     checks: list[Faithfulness]
-
-
-# -- strategy -----------------------------------------------------------------------------------------------------------
-class OfferLine(Document):
-    offer_id: str
-    label: str
-    customers: int
-
-
-class WhyExample(Document):
-    """One item that one contacted customer is shown, and why; all of them are in the artefact `reasons`."""
-
-    customer_id: str
-    item_id: str
-    item: str
-    reasons: list[str]
-
-
-class Campaign(Document):
-    campaign_id: str
-    name: dict[str, str]  # language -> text
-    objective: str
-    audience: dict[str, str]
-    segment_ids: list[str]
-    customers: int
-    offers: list[OfferLine]
-    items: list[str]
-    channel: str
-    send_at_local: str
-    budget_minor: int
-    worst_case_cost_minor: int
-    expected_redemptions: Interval | None
-    expected_redemption_rate: Interval | None
-    expected_value_minor: Interval | None  # under `assumptions`; not incremental
-    holdout_customers: int
-    reasons: list[str]
-    copy_example: dict[str, str]
-    why_examples: list[WhyExample] = []
-
-
-class Allocation(Document):
-    """Budget, what may be spent, and the bound that the best allocation is measured against (Lagrangian dual, an upper bound).
-
-    value, bound and gap are of the best integral allocation at the mean values; expected cost and value are of the policy,
-    which explores and hedges.
-    """
-
-    budget_minor: int
-    usual_budget_minor: int = 0  # of it, for the business-as-usual arm
-    worst_case_cost_minor: int  # of any draw
-    expected_cost_minor: float
-    expected_value_minor: float
-    allocated_cost_minor: int
-    value_minor: float
-    bound_minor: float
-    gap_share: float  # (bound - value) / bound; 0 where the bound is 0
-    shadow_price: float  # expected value per extra minor unit of budget
-    propensity_floor: float  # the least chance of any action that may be taken
-    contacts: int
-    candidates: int
-
-
-class ResponseReport(Document):
-    """What is known of the effect of offers: from how many trials, and whether it may be used.
-
-    reason: why not, or that all checks passed. facts: of the fit, for the model card.
-    """
-
-    partition: date
-    usable: bool
-    reason: str
-    trials: int
-    actions: list[str]
-    facts: dict[str, float | str]
-    gates: list[Gate]
-
-
-class AllocationReport(Document):
-    """What `allocate` says besides the decisions: plan, notes for the reader, versions in force."""
-
-    partition: date
-    allocation: Allocation
-    notes: list[str]
-    versions: dict[str, str]
-
-
-class StrategyEvaluation(Document):
-    partition: date
-    gates: list[Gate]
-    metrics: dict[str, float]
-    refused: list[Refusal]
-    stopped: bool
-    reasons: list[str]
-
-
-class Strategy(Document):
-    partition: date
-    status: Literal["draft", "evaluated", "stopped"]
-    source: str
-    source_notice: str
-    assumptions: list[str]
-    customers: int
-    contacted: int
-    holdout: int
-    segments: dict[str, int]
-    campaigns: list[Campaign]
-    allocation: Allocation
-    versions: dict[str, str]
-    evaluation: StrategyEvaluation | None = None
-
-
-class PublishedStrategy(Document):
-    """The strategy that execution may take: status `published`, with the manifest it was published from."""
-
-    partition: date
-    strategy_uri: str
-    decisions_uri: str
-    messages_uri: str
-    markdown: str
 
 
 # -- execution and feedback ---------------------------------------------------------------------------------------------

@@ -1,0 +1,154 @@
+"""Judge the policy as learned now on the decisions of the past, before it may spend the day's whole budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Final
+
+import polars as pl
+
+from mktgen.documents import LaunchEvidence, ResponseReport
+from mktgen.evaluation.off_policy.evidence import launch_evidence
+from mktgen.evaluation.off_policy.trial_log import TrialLog
+from mktgen.response.model import ResponseModel
+from mktgen.settings import Settings
+from mktgen.steps import responding
+from mktgen.steps.runner import Outcome, Platform, Read, Run
+from mktgen.strategy.past import candidate_chances, usual_chances
+
+NO_CONTACT: Final = "no contact"
+USUAL: Final = "business as usual"
+_FACTS: Final = ("customer_features", "customer_scores")
+
+
+def judge_reads(day: date, platform: Platform) -> list[Read]:
+    """What the response was learned from, as far back as the log reaches, and what was offered then."""
+    window = timedelta(days=platform.settings.response.window_days)
+    first = day - timedelta(days=platform.settings.evaluation.off_policy.log_days)
+    days = [found for found in platform.store.partitions("trials") if first <= found - window and found < day]
+    kept = (found for found in platform.store.currents("trials", days) if found.rows)
+    matured = tuple(date.fromisoformat(found.partition) for found in kept)
+    decided = tuple(found - window for found in matured)
+    names = ("response_model", "response_report", "held_out_effects")
+    return [
+        *(Read(name, (day,), True, "learn_response") for name in names),
+        Read("trials", matured, required=False),
+        *(Read(name, decided, True, "the loop of that day") for name in (*_FACTS, "offer_scores")),
+    ]
+
+
+def judge_policy(run: Run) -> Outcome:
+    """Evidence for the launch gate: proven, an experiment, or not to be judged, in words."""
+    report = run.document("response_report", ResponseReport)
+    if not run.platform.source.live:
+        return _unproven(
+            run, "not_judged", "no customer of this source can receive what is sent, so nothing is ever tried"
+        )
+    if not report.usable:
+        return _unproven(run, "experiment", f"no effect of contacts is known: {report.reason}")
+    past = gather(run)
+    if past.trials.is_empty():
+        return _unproven(run, "experiment", "the log holds no recent trial with a choice")
+    found = judge(past, run.settings, run.day)
+    told = [f"{one.gate.passed}: {one.gate.detail}" for one in found.comparisons]
+    return Outcome(documents={"launch_evidence": found}, notes=[f"{found.standing}: {found.reason}", *told])
+
+
+def _unproven(run: Run, standing: str, reason: str) -> Outcome:
+    found = LaunchEvidence.model_validate(
+        {"partition": run.day, "standing": standing, "reason": reason, "value": None, "logged": None}
+        | {"comparisons": [], "facts": {}}
+    )
+    return Outcome(documents={"launch_evidence": found}, notes=[f"{standing}: {reason}"])
+
+
+@dataclass(frozen=True)
+class Past:
+    """trials: contracts.TRIALS that the model admitted. foretold: contracts.HELD_OUT_EFFECTS. offers: decided_on,
+    decision_id, offer_id, cost_minor, p_redeem, draws (Array: posterior of the effect without the customer's own trials)."""
+
+    trials: pl.DataFrame
+    foretold: pl.DataFrame
+    offers: pl.DataFrame
+
+
+def gather(run: Run) -> Past:
+    """The newest days of the log, as many as the settings allow."""
+    model, foretold = responding.model_of(run), run.table("held_out_effects")
+    trials = run.table("trials").join(foretold, on="decision_id", how="semi")
+    if model is None or trials.is_empty():
+        return Past(trials.clear(), foretold, pl.DataFrame())
+    scores, features = run.tables_by_day("customer_scores"), run.tables_by_day("customer_features")
+    candidates = run.tables_by_day("offer_scores")
+    parts: list[pl.DataFrame] = []
+    kept: list[pl.DataFrame] = []
+    rows = 0
+    for key, own in sorted(trials.partition_by("decided_on", as_dict=True).items(), reverse=True):
+        day: date = key[0]
+        if kept and rows + own.height > run.settings.evaluation.off_policy.log_decisions:
+            break
+        known = responding.covariates(features[day], scores[day])
+        offered, whole = offers_of(own, candidates[day], foretold, model, known, run.settings)
+        parts.append(offered.with_columns(decided_on=pl.lit(day)))
+        kept.append(whole)
+        rows += whole.height
+    return Past(pl.concat(kept), foretold, pl.concat(parts))
+
+
+def offers_of(
+    trials: pl.DataFrame,
+    candidates: pl.DataFrame,
+    foretold: pl.DataFrame,
+    model: ResponseModel,
+    known: pl.DataFrame,
+    settings: Settings,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What was possible in one day's trials (see Past.offers), and the trials whose offers are all still stored.
+
+    The posterior of an effect is centred on what was foretold without the customer's own trials, and spreads as that of
+    the model: its spread depends on covariates and chances, hardly on a single outcome.
+    """
+    pairs = trials.select("decision_id", "customer_id", offer_id="action_set", p="action_propensities")
+    pairs = pairs.explode("offer_id", "p").filter((pl.col("p") > 0) & (pl.col("offer_id") != "no_contact")).drop("p")
+    terms = candidates.select("customer_id", "offer_id", "cost_minor", "p_redeem")
+    joined = pairs.join(terms, on=["customer_id", "offer_id"], how="left", maintain_order="left")
+    lost = joined.filter(pl.col("cost_minor").is_null()).select("decision_id").unique()
+    joined = joined.join(lost, on="decision_id", how="anti", maintain_order="left")
+    own = known.join(joined.select("customer_id").unique(), on="customer_id", how="semi").sort("customer_id")
+    effects = foretold.select("decision_id", "effect_minor", offer_id="action")
+    drawn = _spread(model, own, joined["offer_id"].unique().sort().to_list(), settings).rename({"action": "offer_id"})
+    full = joined.join(effects, on=["decision_id", "offer_id"], maintain_order="left")
+    full = full.join(drawn, on=["customer_id", "offer_id"], maintain_order="left")
+    return (
+        full.with_columns(draws=pl.col("deviations") + pl.col("effect_minor")).select(
+            "decision_id", "offer_id", "cost_minor", "p_redeem", "draws"
+        ),
+        trials.join(lost, on="decision_id", how="anti"),
+    )
+
+
+def _spread(model: ResponseModel, known: pl.DataFrame, actions: list[str], settings: Settings) -> pl.DataFrame:
+    """customer_id, action, deviations (Array): draws of each effect less its mean over the draws."""
+    count = settings.strategy.posterior_draws
+    values = model.draws(known, count, settings.seed, actions)
+    off = (values - values.mean(axis=0)).transpose(1, 2, 0).reshape(-1, count)
+    pairs = known.select("customer_id").join(
+        pl.DataFrame({"action": actions}, schema={"action": pl.String}), how="cross"
+    )
+    return pairs.with_columns(deviations=pl.Series(off, dtype=pl.Array(pl.Float64, count)))
+
+
+def judge(past: Past, settings: Settings, partition: date) -> LaunchEvidence:
+    """The policy as learned now against no contact and business as usual, day by day with the whole budget."""
+    strategy = settings.strategy
+    usual_minor = int(strategy.budget_minor * strategy.usual_share)
+    ours, usual = [], []
+    for day in past.offers["decided_on"].unique().sort():
+        offers = past.offers.filter(pl.col("decided_on") == day)
+        ours.append(candidate_chances(offers, strategy.budget_minor - usual_minor, strategy))
+        usual.append(usual_chances(offers, strategy.budget_minor - usual_minor))
+    log = TrialLog.of(past.trials, past.foretold)
+    incumbents = {NO_CONTACT: log.no_contact, USUAL: log.table(pl.concat(usual), "p")}
+    candidate = log.table(pl.concat(ours), "p")
+    return launch_evidence(log, candidate, incumbents, settings.evaluation, partition, settings.seed)
