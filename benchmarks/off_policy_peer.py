@@ -134,6 +134,7 @@ def run_once(world: str, run: int, path: Path) -> None:
         logging=logging_of(log, rows, position),
         policy=policy[rows, :, position],
         q_hat=q_hat[rows, :, position],
+        expected=np.asarray(log.get("expected_reward", np.zeros((0, 0))), dtype=float),
         position=position,
         action_context=np.asarray(log.get("action_context", np.zeros((0, 0)))),
         truth=truth,

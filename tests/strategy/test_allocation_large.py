@@ -93,6 +93,29 @@ def test_limits_hold_and_the_gap_is_small(values: Callable[[np.random.Generator]
     assert result.gap_share <= 1e-4
 
 
+def test_a_scarce_and_dear_action_among_many_customers() -> None:
+    """Its price, per contact, is far from what a sample says, and few of the customers nearest to a tie can have it."""
+    rng = np.random.default_rng(3)
+    number = 200_000
+    margin = rng.lognormal(6, 1, (number, 1))
+    bent = rng.normal(-4, 1.2, (number, 1))
+    cost = np.array([0, 1, 50, 300])
+    value = margin * (
+        1 / (1 + np.exp(-bent - np.log1p(cost / 20) - rng.normal(0, 0.5, (number, 4)))) - 1 / (1 + np.exp(-bent))
+    )
+    value[:, 0] = 0
+    group = rng.integers(0, 8, number).astype(np.int8)
+    limits = (
+        budget(12 * number), campaign_budget("mails", ["mail", "sms"], 6 * number), stock("calls", ["call"], number // 500),
+        coverage("vip", [1], number // 9),
+    )  # fmt: skip
+    choice, result = solve(Problem(value.astype(np.float32), cost, NAMES, limits, group))
+    assert result.gap_share <= 1e-5
+    assert (choice == 3).sum() == number // 500
+    assert ((choice > 0) & (group == 1)).sum() >= number // 9
+    assert cost[choice].sum() <= 12 * number
+
+
 @pytest.mark.parametrize("values", [varied, few_kinds], ids=lambda f: f.__name__)
 def test_the_order_of_many_customers_does_not_matter(values: Callable[[np.random.Generator], np.ndarray]) -> None:
     problem = world(values)

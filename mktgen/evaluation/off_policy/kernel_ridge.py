@@ -11,6 +11,7 @@ import numpy as np
 from mktgen.evaluation.off_policy.logged import Floats, Ints
 
 LANDMARKS: Final = 400
+EXACT: Final = 1_200  # rows up to which all are landmarks, once the bandwidth is chosen with fewer
 BANDWIDTHS: Final = (0.1, 0.5, 1.0)  # times 1 / d, of standardised context
 PENALTIES: Final = tuple(float(p) for p in np.geomspace(1e-3, 1e2, 11))
 SHARED: Final = 0.3  # how much actions are alike in context, beside their own part
@@ -37,11 +38,15 @@ def fit_kernel_ridge(
     rewards smooth in context. When it fails: steps, or many columns of which few matter (trees do better). Reference:
     Rahimi and Recht (2007) for the class, Williams and Seeger (2001) for landmarks, Allen (1974) for the residuals.
     """
-    rows = np.sort(np.random.default_rng(seed).permutation(len(reward))[:LANDMARKS])
-    marks, own, middle = context[rows], action[rows], float(reward.mean())
-    apart, same = _apart(context, marks), action[:, None] == own[None, :]
-    fits = [_fitted(apart, same, rows, width, reward - middle) for width in BANDWIDTHS]
-    best = min(fits, key=lambda fit: fit.loss)
+    drawn, middle = np.random.default_rng(seed).permutation(len(reward)), float(reward.mean())
+    rows = np.sort(drawn[:LANDMARKS])
+    apart, same = _apart(context, context[rows]), action[:, None] == action[rows][None, :]
+    best = min((_fitted(apart, same, rows, width, reward - middle) for width in BANDWIDTHS), key=lambda fit: fit.loss)
+    if LANDMARKS < len(reward) <= EXACT:
+        rows = np.arange(len(reward))
+        apart, same = _apart(context, context), action[:, None] == action[None, :]
+        best = _fitted(apart, same, rows, best.width, reward - middle)
+    marks, own = context[rows], action[rows]
 
     def predict(new: Floats) -> Floats:
         near = np.exp(-best.width * _apart(new, marks))

@@ -60,12 +60,13 @@ class Tally:
 
 @dataclass(frozen=True)
 class Scan:
-    """Best actions at some prices; margin [n]: how much better than the next best action, net (inf: there is no other);
-    empty where it was not asked for."""
+    """Best actions at some prices; margin [n]: how much better than the next best action, net (inf: there is no other), and
+    `second` [n], which that is; both empty where they were not asked for."""
 
     tally: Tally
     choice: Choice
     margin: NDArray[np.float32]
+    second: Choice
 
 
 def scan(rows: Rows, market: Market, prices: Vector, *, margins: bool = False) -> Scan:
@@ -73,23 +74,26 @@ def scan(rows: Rows, market: Market, prices: Vector, *, margins: bool = False) -
     quote = _Quote(rows, market, prices)
     choice = np.empty(len(rows), np.min_scalar_type(rows.value.shape[1]))
     margin = np.empty(len(rows) if margins else 0, np.float32)
+    second = np.zeros_like(choice, shape=len(margin))
     total = _Total(rows, market)
     for part in rows.blocks():
         worth, group = rows.values(part), rows.groups(part)
         net = quote.net(worth, part, group)
-        best, second = net[0].copy(), np.full(len(worth), -np.inf)
-        chosen = choice[part]
+        best, runner_up = net[0].copy(), np.full(len(worth), -np.inf)
+        chosen, next_best = choice[part], second[part]
         chosen[:] = 0
         for action in rows.order[1:]:
             better = net[action] > best
             if margins:
-                np.maximum(second, np.minimum(net[action], best), out=second)
+                other = np.minimum(net[action], best)
+                np.copyto(next_best, np.where(better, chosen, action), where=other > runner_up, casting="unsafe")
+                np.maximum(runner_up, other, out=runner_up)
             np.putmask(chosen, better, action)
             np.putmask(best, better, net[action])
         if margins:
-            margin[part] = best - second
+            margin[part] = best - runner_up
         total.add(worth, chosen, part, group)
-    return Scan(total.tally(), choice, margin)
+    return Scan(total.tally(), choice, margin, second)
 
 
 def net_values(rows: Rows, market: Market, prices: Vector) -> Vector:

@@ -1,27 +1,27 @@
 """Solve an allocation: prices, then the few pairs that prices leave open, then whole customers.
 
-1. Prices from a sample of customers, drawn by their keys and stratified by group (small problems skip this).
-2. All customers at these prices: a bound, and how near each is to changing its action.
-3. The problem restricted to the nearest ones, others held: prices by cutting planes and then, exactly, by a linear
-   programme over the open pairs.
-4. Again from 2 until the bound meets the restricted problem's value; then whole customers, counted to the unit.
+1. Prices from samples of customers, drawn by their keys and stratified by group (small problems skip this).
+2. Prices of all customers, by cutting planes that start there: a bound, and how near each is to changing its action.
+3. Exact prices by a linear programme over the pairs that are still open near them, all others held.
+4. Again from 2, more precisely, until the bound meets the value of 3; then whole customers, counted to the unit.
 
 Guarantees: no limit is exceeded and no coverage missed, by exact counts, or PermanentError is raised; the bound is at least
 the best possible value; the answer does not depend on the order of customers, actions or constraints. Hence with a larger
 budget the value can fall by no more than the gap reported with it; where all pairs are open (small problems), not at all.
 When it fails: with few customers and large costs whole customers can't use a budget up; the gap says so.
-Memory: beyond the arrays given, about 20 bytes for a customer, and the open customers' values.
+Memory: beyond the arrays given, about 50 bytes for a customer. Time: a few dozen passes over the values.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import numpy as np
 
-from mktgen.strategy.allocation.core import Candidate, first_radius, restrict
-from mktgen.strategy.allocation.dual import Cut, minimise
+from mktgen.strategy.allocation.core import Candidate, evaluate, first_radius, restrict
+from mktgen.strategy.allocation.dual import minimise
 from mktgen.strategy.allocation.integral import rounded_choice, whole_customers
 from mktgen.strategy.allocation.keys import fraction
 from mktgen.strategy.allocation.pricing import Choice, Market, Vector, scan, tally, upper_bound
@@ -30,11 +30,12 @@ from mktgen.strategy.allocation.refusal import refuse_contradiction, refuse_unse
 from mktgen.strategy.allocation.report import AllocationResult, Bound, report
 
 TARGET: Final = 1e-6  # gap, as a share of the bound, at which the search for prices stops
-ROUNDS: Final = 10
-SAMPLED: Final = 60_000  # customers beyond which a sample finds the first prices
-SAMPLE: Final = 30_000
+SAMPLES: Final = (30_000, 300_000)  # customers whose prices are sought first,
+_SAMPLED: Final = 2  # where there are at least so many times as many
 _LEAST_OF_GROUP: Final = 500  # customers of a group in the sample, as far as there are
-_SAMPLE_TOLERANCE: Final = 1e-5
+_SAMPLE_TOLERANCE: Final = 1e-6
+_TOLERANCES: Final = (1e-7, 1e-8, 1e-9)  # of the cutting planes in each round; the linear programmes make it exact
+_NARROWER: Final = 0.125  # the first box of each stage, against that of the stage before
 
 
 def solve(problem: Problem) -> tuple[Choice, AllocationResult]:
@@ -57,23 +58,23 @@ def solve(problem: Problem) -> tuple[Choice, AllocationResult]:
 def _priced(rows: Rows, market: Market, bound: Bound) -> tuple[Choice, AllocationResult]:
     size = max(market.facts.largest, 1e-300)
     floor = -2.0 * size * len(rows)
-    prices = _first_prices(rows, market, floor)
+    prices, radius = _first_prices(rows, market, floor)
     best: Candidate | None = None
-    for _ in range(ROUNDS):
-        found = scan(rows, market, prices, margins=True)
-        here = Bound(*upper_bound(found.tally, market, prices), prices)
-        if here.value <= bound.value + bound.rounding:
-            bound = replace(here, value=min(here.value, bound.value))
-        if best is not None and bound.value - best.value <= TARGET * max(abs(bound.value), size):
-            break
-        candidate, moved = restrict(rows, market, found, prices, floor)
+    for tolerance in _TOLERANCES:
+        candidate, moved = restrict(rows, market, prices, radius=radius, tolerance=tolerance, floor=floor)
         if candidate is None:
             refuse_contradiction(rows, market)
         elif best is None or candidate.value > best.value:
             best = candidate
         if candidate is None and (moved == prices).all():
             break
-        prices = moved
+        prices, radius = moved, radius * _NARROWER
+        found = scan(rows, market, prices).tally
+        here = Bound(*upper_bound(found, market, prices), prices)
+        if here.value <= bound.value + bound.rounding:
+            bound = replace(here, value=min(here.value, bound.value))
+        if best is not None and bound.value - best.value <= TARGET * max(abs(bound.value), size):
+            break
     return _settled(rows, market, best, bound)
 
 
@@ -85,29 +86,30 @@ def _settled(rows: Rows, market: Market, best: Candidate | None, bound: Bound) -
     return choice, report(market, tally(rows, market, choice), bound)
 
 
-def _first_prices(rows: Rows, market: Market, floor: float) -> Vector:
-    """[K]: of a sample where there are many customers; else 0, or prohibitive where a limit is 0."""
-    limit = market.terms.limit
+def _first_prices(rows: Rows, market: Market, floor: float) -> tuple[Vector, Vector]:
+    """[K]: of samples where there are many customers; else 0, or prohibitive where a limit is 0. And the half-width [K] of
+    the box in which better ones are sought first."""
+    limit, radius = market.terms.limit, first_radius(market)
     shut = (limit == 0) & np.array([not c.at_least for c in market.terms.constraints], bool)
     prices = np.where(shut, 2.0 * market.facts.largest, 0.0)
-    if len(rows) <= SAMPLED or len(limit) == 0:
-        return prices
-    sample = _sample(rows, market)
+    for size in SAMPLES:
+        if size * _SAMPLED > len(rows):
+            break
+        sample = _sample(rows, market, size)
+        point = minimise(
+            partial(evaluate, sample, market), limit.astype(np.float64), prices, radius, tolerance=_SAMPLE_TOLERANCE,
+            least_size=max(market.facts.largest, 1e-300), floor=floor,
+        )  # fmt: skip
+        if point.diverged:  # a sample may lack the few customers who can keep a limit
+            break
+        prices, radius = point.prices, radius * _NARROWER
+    return prices, radius
 
-    def evaluate(at: Vector) -> Cut:
-        found = scan(sample, market, at).tally
-        return Cut(at, found.value, found.used)
 
-    return minimise(
-        evaluate, limit.astype(np.float64), prices, first_radius(market), tolerance=_SAMPLE_TOLERANCE,
-        least_size=max(market.facts.largest, 1e-300), floor=floor,
-    ).prices  # fmt: skip
-
-
-def _sample(rows: Rows, market: Market) -> Rows:
-    """About SAMPLE customers, those with the smallest scrambled keys in their group; each weighs what it stands for."""
+def _sample(rows: Rows, market: Market, size: int) -> Rows:
+    """About `size` customers, those with the smallest scrambled keys in their group; each weighs what it stands for."""
     members = market.facts.members
-    wanted = np.maximum(members * (SAMPLE / max(len(rows), 1)), _LEAST_OF_GROUP)
+    wanted = np.maximum(members * (size / max(len(rows), 1)), _LEAST_OF_GROUP)
     share = wanted / np.maximum(members, 1)
     picked = []
     for part in rows.blocks():
