@@ -1,7 +1,7 @@
 """SIMULATED: eight waves of the product's own decisions in the market whose truth is known, beside other ways to decide.
 
     python -m benchmarks.closed_loop [--scenario strong ...] [--seeds 0 1 ...] [--copies 9] [--waves 8] [--json FILE]
-    python -m benchmarks.closed_loop --picture FILE.svg --json FILE    # of what a run wrote
+    python -m benchmarks.closed_loop_picture --json FILE --out FILE.png    # the picture of it
 
 Each wave, as in the daily loop: a response model of all trials so far; the policy as learned now is judged on them against no
 contact, and has the whole budget if it is proven, an experiment's share if not, nothing where exploring can't pay any more;
