@@ -167,7 +167,7 @@ class StrategySettings(Section):
         0.02, gt=0, lt=0.5, description="least chance of every action, while little is known"
     )
     exploring_trials: int = Field(
-        20_000,
+        10_000,
         ge=100,
         description="trials up to which exploration is whole; with more it narrows (strategy/exploration.py)",
     )
