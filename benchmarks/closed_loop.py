@@ -120,7 +120,8 @@ class Learner:
         self.known: list[pl.DataFrame] = []
         self.notes: list[str] = []
         self.stages: list[str] = []
-        self.foretold: Floats = np.zeros(0)  # of the last wave's customers: profit expected of their chances
+        self.foretold: Floats = np.zeros(0)  # of the wave's customers: profit expected of their chances
+        self.promised: Floats = np.zeros(0)  # the same of the newest trials
         self.doubted: date | None = None
 
     def decide(self, table: pl.DataFrame, wave: date, cost: Floats, budget: float) -> tuple[Choice, Floats, Choice]:
@@ -181,7 +182,7 @@ class Learner:
         rows = (frame["decided_on"] == last).to_numpy()
         p = held_out.trials.chance[rows]
         earned = np.nansum(p * held_out.reward.score[rows], axis=1)
-        order = self.trials[-1].with_columns(foretold=pl.Series(self.foretold)).select("decision_id", "foretold")
+        order = self.trials[-1].with_columns(foretold=pl.Series(self.promised)).select("decision_id", "foretold")
         foretold = (
             frame.filter(pl.Series(rows)).join(order, on="decision_id", maintain_order="left")["foretold"].to_numpy()
         )
@@ -196,7 +197,7 @@ class Learner:
         """What the newest trials say of the policy as learned now, by the product's launch evidence."""
         frame, per_wave = held_out.trials.frame, pl.col("decided_on")
         days = frame["decided_on"].unique().sort(descending=True).to_list()
-        kept = max(SETTINGS.evaluation.off_policy.log_decisions // max(len(self.foretold), 1), 1)
+        kept = max(SETTINGS.evaluation.off_policy.log_decisions // max(len(self.promised), 1), 1)
         rows = np.flatnonzero(frame.select(per_wave.is_in(days[:kept])).to_series().to_numpy())
         names = held_out.trials.actions
         place = [names.index(one) for one in self.scenario.actions[1:]]
@@ -239,6 +240,7 @@ class Learner:
             action_propensities=pl.Series(p.tolist()), propensity=pl.Series(p[np.arange(len(part)), drawn]),
             reward_minor=came["reward_minor"], converted=came["orders"] > 0, holdout=pl.lit(False),
         )  # fmt: skip
+        self.promised = self.foretold
         self.trials.append(TRIALS.check(trials.select(list(TRIALS.columns))))
         self.known.append(facts(ours, self.scenario).with_columns(decided_on=pl.lit(wave)))
 
