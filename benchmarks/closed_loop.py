@@ -212,7 +212,7 @@ class Learner:
         gain = found.comparisons[0].difference
         if gain is None:
             return "experiment", found.reason
-        told = f"{gain.value:.1f} [{gain.low:.1f}, {gain.high:.1f}] a customer over no contact, draws {explore.width:.2f} wide"
+        told = f"{gain.value:.1f} [{gain.low:.1f}, {gain.high:.1f}] a customer over no contact; draws have {explore.width:.0%} of their spread"
         if found.standing == "proven":
             return "launched", told
         spend = float((candidate * cost).sum()) / len(rows)
@@ -341,19 +341,15 @@ def _show(scenario: str, found: dict[str, Any]) -> None:
         "profit per 1,000 customers by wave"
     )
     profits = np.array([run["profit"] for run in runs])
-    rows = {
-        "learner, mean": profits.mean(axis=0),
-        "learner, least": profits.min(axis=0),
-        "learner, most": profits.max(axis=0),
-    }
+    rows = {"mktgen": profits.mean(axis=0)}
+    if len(runs) > 1:
+        rows |= {"least of seeds": profits.min(axis=0), "most of seeds": profits.max(axis=0)}
     for name, values in {**rows, **found["beside"]}.items():
         print(f"{name:16}" + "".join(f"{value:9.1f}" for value in values))
     oracle = np.array(found["beside"]["oracle"])
     print(
         f"{'of the oracle':16}"
-        + "".join(
-            f"{a / b:9.2f}" if b > SMALL else f"{'-':>9}" for a, b in zip(rows["learner, mean"], oracle, strict=True)
-        )
+        + "".join(f"{a / b:9.2f}" if b > SMALL else f"{'-':>9}" for a, b in zip(rows["mktgen"], oracle, strict=True))
     )
     stages = [[run["stages"][wave] for run in runs] for wave in range(len(oracle))]
     for stage in ("launched", "experiment", "stopped"):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
-from local import facts, parts, summary, up
+from local import facts, parts, simulated, summary, up
 from local.airflow import APPROVE, Airflow, Question, Run, Task
 from local.errors import Problem
 from local.parts import Parts
@@ -244,6 +244,12 @@ def main() -> int:
     terminal.line()
     for line in summary.render(found):
         terminal.line(line)
+    try:
+        simulated.show(terminal)
+    except Problem as problem:
+        for line in (*problem.details, f"{problem}. What is above is complete."):
+            terminal.line(line)
+        return 1
     return 0
 
 

@@ -13,7 +13,7 @@ Reference: Thompson (1933); Badanidiyuru, Kleinberg & Slivkins (2018), Bandits w
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Spending = Callable[[Floats], float]
 BISECTIONS: Final = 50
+_FINE: Final = 1e-6  # of the budget
 # Exploration may cost at most this share of the budget; beyond it the floor is lowered, openly.
 EXPLORATION_BUDGET_SHARE: Final = 0.5
 
@@ -38,6 +39,12 @@ class Problem:
     value: Floats
     cost: Ints
     allowed: NDArray[np.bool_]
+
+    def by(self, order: Ints) -> Problem:
+        """The same with each customer's actions in another order [N, K]."""
+        value = np.stack([np.take_along_axis(draw, order, axis=1) for draw in self.value])
+        cost, allowed = np.take_along_axis(self.cost, order, axis=1), np.take_along_axis(self.allowed, order, axis=1)
+        return Problem(value, cost, allowed)
 
     @property
     def mean(self) -> Floats:
@@ -71,6 +78,13 @@ def affordable_floor(problem: Problem, budget: float, floor: float) -> float:
 def mixture(problem: Problem, budget: float, floor: float) -> Mixture:
     """The chances of every action within an expected cost of `budget` minor units (>= 0)."""
     floor = affordable_floor(problem, budget, floor)
+    order = np.argsort(problem.cost, axis=1, kind="stable")
+    found = _mixture(problem.by(order), budget, floor)
+    return replace(found, p=np.take_along_axis(found.p, np.argsort(order, axis=1, kind="stable"), axis=1))
+
+
+def _mixture(problem: Problem, budget: float, floor: float) -> Mixture:
+    """Of actions in order of cost."""
     left = 1.0 - floor * problem.allowed.sum(axis=1)
     fixed = floor * float(np.where(problem.allowed, problem.cost, 0).sum())
 
@@ -85,14 +99,13 @@ def mixture(problem: Problem, budget: float, floor: float) -> Mixture:
 
 
 def chances(value: Floats, cost: Ints, allowed: NDArray[np.bool_], price: float) -> Floats:
-    """q: [N, K] share of draws in which each action is best at a price; of equals the cheaper, then the earlier, is."""
-    shares = np.zeros(cost.shape)
-    rows = np.arange(cost.shape[0])
+    """q: [N, K] share of draws in which each action is best at a price; of equals the first is. Actions in order of cost."""
+    charged = np.where(allowed, price * cost, np.inf)
+    first = np.arange(cost.shape[0]) * cost.shape[1]
+    counts = np.zeros(cost.size, dtype=np.int64)
     for draw in value:
-        net = np.where(allowed, draw - price * cost, -np.inf)
-        tied = net == net.max(axis=1, keepdims=True)
-        shares[rows, np.where(tied, cost, np.iinfo(np.int64).max).argmin(axis=1)] += 1.0
-    return np.asarray(shares / value.shape[0], dtype=np.float64)
+        counts += np.bincount(first + (draw - charged).argmax(axis=1), minlength=cost.size)
+    return np.asarray(counts.reshape(cost.shape) / value.shape[0], dtype=np.float64)
 
 
 def _within(problem: Problem, budget: float, spent: Spending) -> tuple[float, Floats]:
@@ -115,6 +128,8 @@ def _within(problem: Problem, budget: float, spent: Spending) -> tuple[float, Fl
             high, above = middle, q
         else:
             low, below = middle, q
+        if spent(below) - spent(above) <= _FINE * budget:
+            break  # no jump of more is left between the two
     more, less = spent(below), spent(above)
     share = (budget - less) / (more - less) if more > less and budget > less else 0.0
     return high, share * below + (1 - share) * above
