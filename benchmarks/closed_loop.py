@@ -212,7 +212,8 @@ class Learner:
         gain = found.comparisons[0].difference
         if gain is None:
             return "experiment", found.reason
-        told = f"{gain.value:.1f} [{gain.low:.1f}, {gain.high:.1f}] a customer over no contact; draws have {explore.width:.0%} of their spread"
+        told = f"{gain.value:.1f} [{gain.low:.1f}, {gain.high:.1f}] a customer over no contact"
+        told += f"; draws have {explore.width:.0%} of their spread"
         if found.standing == "proven":
             return "launched", told
         spend = float((candidate * cost).sum()) / len(rows)
