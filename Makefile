@@ -41,7 +41,7 @@ test: install ## lint, types, architecture and all tests
 	@$(MAKE) --no-print-directory lint types arch pytest
 
 pytest: install
-	@$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile --durations 15
 
 lint: install ## ruff: rules and format
 	@$(BIN)/ruff check .
