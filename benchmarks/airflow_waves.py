@@ -155,8 +155,8 @@ class Waves:
     def day(self, day: date, answer: str) -> None:
         """One day of marketing_loop, answered by a person, with what follows."""
         plan = Plan(day, day, SOURCE)
-        while self.airflow.backfilling(LOOP):
-            time.sleep(demo.POLL_S)
+        while not plan.latest(self.airflow.runs(LOOP)) and self.airflow.backfilling(LOOP):
+            time.sleep(demo.POLL_S)  # another backfill would be refused while the last one is being closed
         demo.run_days(self.airflow, self.watch, plan)
         demo.answer_and_follow(self.airflow, self.watch, plan, True, answer)
 
