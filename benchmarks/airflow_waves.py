@@ -104,7 +104,7 @@ def sections(scenario: str, copies: int, budget_minor: int, customers: int) -> d
             "exploring_trials": customers,
         },
         "response": {"window_days": WINDOW_DAYS},
-        "feedback": {"window_days": WINDOW_DAYS},
+        "feedback": {"window_days": PERIOD_DAYS},  # the ledger's waves are as long, from the first day on
         "foresight": {"origins": 8, "explained_customers": 20, "check_targets": 0},
         "execution": {"live_from": FIRST},
     }
