@@ -171,10 +171,15 @@ class Waves:
         self.day(last, REJECT)
 
 
-def looked_at(where: Store, number: int, truth: Truth, customers: pl.DataFrame, seconds: float) -> Wave:
-    """The figures of a wave, from the store alone."""
+def reached(where: Store, day: date) -> pl.DataFrame:
+    """contracts.SENDS of a day that reached their customers."""
+    return where.read_table(where.need("sends", day)).filter(pl.col("status") == "sent")
+
+
+def looked_at(where: Store, number: int, truly: float, most: float, seconds: float) -> Wave:
+    """The figures of a wave, from the store; beside what was truly to be expected of it, and of the oracle's choice."""
     day, over = wave_day(number), wave_day(number) + timedelta(days=WINDOW_DAYS)
-    sends = where.read_table(where.need("sends", day)).filter(pl.col("status") == "sent")
+    sends = reached(where, day)
     decisions = where.read_table(where.need("decisions", day))
     contacts = decisions.join(sends, on="decision_id", how="semi")
     report = where.read_document(where.need("response_report", day), ResponseReport)
@@ -183,7 +188,6 @@ def looked_at(where: Store, number: int, truth: Truth, customers: pl.DataFrame, 
     served = "none" if promotion.serving is None else f"of {promotion.serving}"
     trials = where.current("trials", over)
     realised, error = lift(where.read_table(trials)) if trials else (None, None)
-    truly, most = truth.settle(day, sends, customers)
     return Wave(
         day, seconds, decisions.height, contacts.height, int(contacts["cost_minor"].sum()),
         prove_export(Platform.from_environment(), str(day)).holds, served, report.trials, report.usable,
@@ -240,22 +244,31 @@ def play(home: Path, waves: int, scenario: str, copies: int, terminal: Terminal)
     truth = Truth(open_source(settings, "the benchmark"), waves)
     terminal.line(f"SIMULATED: {truth.customers} customers, a budget of {truth.budget / 100:.2f} a wave")
     overlay = sections(scenario, copies, truth.budget, truth.customers)
-    found: list[Wave] = []
     with own_instance(home, **overlay) as instance, Airflow.connect(instance) as airflow:
         customers = open_source(settings, instance.secrets["MKTGEN_PSEUDONYM_KEY"]).customers
-        run, where = Waves(instance, airflow, terminal), store()
-        run.history(SimulatedMarket.first_day, FIRST)
-        took: list[float] = []
-        for number in range(waves):
-            begun = time.monotonic()
-            run.decide(number)
-            run.close(number)
-            took.append(time.monotonic() - begun)
-            for note in notes(where, wave_day(number)):
-                terminal.line(f"  {wave_day(number)}: {note}")
-            found.append(looked_at(where, number, truth, customers, took[-1]))
-            show(found, scenario, truth.budget)
+        found = follow(Waves(instance, airflow, terminal), waves, truth, customers)
     return found, truth.budget
+
+
+def follow(run: Waves, waves: int, truth: Truth, customers: pl.DataFrame) -> list[Wave]:
+    """The history and the waves, shown as far as they are after each."""
+    where, took, truths, found = store(), [], [], []
+    run.history(SimulatedMarket.first_day, FIRST)
+    for number in range(waves):
+        begun, day = time.monotonic(), wave_day(number)
+        run.decide(number)
+        truths.append(truth.settle(day, reached(where, day), customers))
+        for note in notes(where, day):
+            run.terminal.line(f"  {day}: {note}")
+        run.terminal.line(
+            f"  {day}: SIMULATED, truth {truths[-1][0]:.1f}, oracle {truths[-1][1]:.1f} per 1,000 customers"
+        )
+        run.close(number)
+        took.append(time.monotonic() - begun)
+        # Earlier waves too: the ledger judges a wave on the day of the next one.
+        found = [looked_at(where, earlier, *truths[earlier], took[earlier]) for earlier in range(number + 1)]
+        show(found, truth.scenario.name, truth.budget)
+    return found
 
 
 def main() -> None:
