@@ -12,8 +12,8 @@ Hold-out and floor are part of it. Nothing is learned before the first wave: it 
 Every way to decide lives in a market of its own, because contacts tire. Beside it: at random, by the true chance of redemption,
 by habit (the small coupon to the biggest spenders), and the oracle, which knows the scenario and what customers are by nature,
 not the future, and spends the budget at its best (linear relaxation, rounded). All have the same budget: half of what the
-oracle would spend on the first wave. Reported: expected profit of what was drawn, per 1,000 customers of the wave, hold-out
-and exploration included. `drift` begins four weeks before its drift.
+oracle of `strong` would spend on its first wave. Reported: expected profit of what was drawn, per 1,000 customers of the
+wave, hold-out and exploration included. `drift` begins four weeks before its drift.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from mktgen.settings import MarketSettings, ResponseSettings, Settings, SourceSe
 from mktgen.sources.simulated_market import open_source
 from mktgen.strategy.arms import is_held_out
 from mktgen.strategy.exploration import Exploration, cannot_pay, exploration
-from mktgen.strategy.mixture import Ints, Mixture, Problem, mixture
+from mktgen.strategy.mixture import Ints, Problem, mixture
 from mktgen.strategy.rounding import draw_actions
 
 FIRST_WAVE: Final = date(2017, 7, 3)
@@ -54,7 +54,7 @@ BEFORE_DRIFT: Final = 4  # waves before the day of a scenario's drift
 SMALL: Final = 10.0  # per 1,000 customers; a share of less says nothing
 SETTINGS: Final = Settings(
     strategy=StrategySettings(holdout_share=0.05),
-    response=ResponseSettings(half_life_days=84.0, boosting_from=10**9),  # ridge alone foretells: five times as fast
+    response=ResponseSettings(boosting_from=10**9),  # ridge alone foretells: five times as fast
 )
 Choice = NDArray[np.int64]
 
@@ -148,11 +148,11 @@ class Learner:
             return even
         model, held_out = fitted
         offers = list(self.scenario.actions[1:])
-        explore = exploration(float(model.facts["trials_effective"]), SETTINGS.strategy)
+        explore = exploration(model.trials_effective, SETTINGS.strategy)
         drawn = model.draws(facts(table, self.scenario), SETTINGS.strategy.posterior_draws, self.seed, offers)
         drawn = drawn[:, :, np.argsort(np.argsort(offers))]
         own = mixture(_problem(drawn, cost, explore.width), budget, explore.floor)
-        stage, told = self._judge(model, held_out, cost, budget / table.height, explore, own)
+        stage, told = self._judge(model, held_out, cost, budget / table.height, explore)
         self.stages.append(stage)
         if stage == "experiment":
             own = mixture(
@@ -191,7 +191,7 @@ class Learner:
         return f"wave {last} earned {earned.mean():.1f} a customer, foretold {foretold.mean():.1f}: earlier trials are doubted"
 
     def _judge(
-        self, model: ResponseModel, held_out: HeldOut, cost: Ints, budget: float, explore: Exploration, own: Mixture
+        self, model: ResponseModel, held_out: HeldOut, cost: Ints, budget: float, explore: Exploration
     ) -> tuple[str, str]:
         """What the newest trials say of the policy as learned now, by the product's launch evidence."""
         frame, per_wave = held_out.trials.frame, pl.col("decided_on")
@@ -214,7 +214,8 @@ class Learner:
         told = f"{gain.value:.1f} [{gain.low:.1f}, {gain.high:.1f}] a customer over no contact, draws {explore.width:.2f} wide"
         if found.standing == "proven":
             return "launched", told
-        return ("stopped" if cannot_pay(gain, own, len(self.foretold)) else "experiment"), told
+        spend = float((candidate * cost).sum()) / len(rows)
+        return ("stopped" if cannot_pay(gain, spend) else "experiment"), told
 
     def _spread(self, model: ResponseModel, trials: pl.DataFrame, place: list[int]) -> Floats:
         """[draws, n, A]: the posterior of effects around their mean, of the customers of past trials."""
@@ -259,8 +260,9 @@ def first_wave(scenario: Scenario) -> date:
     return scenario.drift.first_day - timedelta(days=7 * BEFORE_DRIFT) if scenario.drift else FIRST_WAVE
 
 
-def first_budget(organic: Organic, scenario: Scenario) -> float:
-    first = panel(organic, first_wave(scenario), scenario)
+def first_budget(organic: Organic, wave: date) -> float:
+    scenario = load("strong")  # in a world where nothing pays the oracle spends nothing, and nobody could lose anything
+    first = panel(organic, wave, scenario)
     return float(reserved_costs(scenario)[oracle_values(first, scenario).argmax(axis=1)].sum()) / 2
 
 
@@ -314,7 +316,7 @@ def main() -> None:
         first = first_wave(scenario)
         after = timedelta(days=7 * arguments.waves + scenario.horizon_days)
         organic = market.organic(first - timedelta(days=84), min(market.last_day, first + after))
-        budget = first_budget(organic, scenario)
+        budget = first_budget(organic, first)
         found[name] = {"beside": beside(organic, scenario, arguments.waves, budget), "seeds": {}}
         for seed in arguments.seeds:
             found[name]["seeds"][seed] = study(organic, scenario, arguments.waves, seed, budget)
@@ -333,7 +335,8 @@ def _show_notes(scenario: str, seed: int, result: dict[str, Any]) -> None:
 def _show(scenario: str, found: dict[str, Any]) -> None:
     runs = list(found["seeds"].values())
     print(
-        f"\nSIMULATED, scenario {scenario}, {runs[0]['customers']} customers, {len(runs)} seeds: profit per 1,000 customers by wave"
+        f"\nSIMULATED, scenario {scenario}, {runs[0]['customers']} customers, {len(runs)} seeds: "
+        "profit per 1,000 customers by wave"
     )
     profits = np.array([run["profit"] for run in runs])
     rows = {

@@ -116,12 +116,15 @@ class Comparison(Document):
 
 
 class LaunchEvidence(Document):
-    """What past trials say of the policy as learned now. standing: `proven`, its lower bound beats no contact and business
-    as usual; `experiment`, it does not (yet); `not_judged`, no customer can be reached. value, logged: profit per decision
-    of the policy, and of those that drew the log. facts: rows, customers, effective sample, largest weight, overlap."""
+    """What past trials say of the policy as learned now.
+
+    standing: `proven`, its lower bound beats no contact and business as usual; `experiment`, it does not (yet); `futile`, it
+    hardly can; `not_judged`, no customer can be reached. value, logged: profit per decision of the policy, and of those that
+    drew the log. facts: rows, customers, effective sample, largest weight, overlap.
+    """
 
     partition: date
-    standing: Literal["proven", "experiment", "not_judged"]
+    standing: Literal["proven", "experiment", "futile", "not_judged"]
     reason: str
     value: Interval | None
     logged: Interval | None

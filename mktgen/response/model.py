@@ -61,6 +61,11 @@ class ResponseModel:
     base: Matrix
     facts: dict[str, float | str]
 
+    @property
+    def trials_effective(self) -> float:
+        """Kish's number of trials that it was learned from: old and doubted ones count less."""
+        return float(self.facts["trials_effective"])
+
     def effects(self, features: pl.DataFrame, actions: Sequence[str] | None = None) -> pl.DataFrame:
         """customer_id, action, effect_minor, sd, low, high (95%), sorted by customer and action.
 

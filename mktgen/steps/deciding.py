@@ -35,6 +35,7 @@ from mktgen.strategy import (
     segments,
 )  # fmt: skip
 from mktgen.strategy.decision_rows import NO_CONTACT, Versions
+from mktgen.strategy.exploration import narrowed
 
 SCORING: Final = ("sequences", "customer_features", "item_features")
 # Some hundreds of megabytes at once, while what each block costs anew (the output layer of the catalogue) is little beside
@@ -207,7 +208,7 @@ def allocate(run: Run) -> Outcome:
     allowed = contact_history.contactable(candidates, run.table("sends"), settings.contact, types, run.day)
     versions = Versions(model_version(run), config_version((settings.strategy,))[:12], policy.POLICY_VERSION)
     evidence = run.document("launch_evidence", LaunchEvidence)
-    bounded = launch.bounded(settings.strategy, evidence)
+    bounded = launch.bounded(narrowed(settings.strategy, responding.trials_behind(run)), evidence)
     result = policy.decide(
         allowed, run.table("customer_segments"), bounded, run.day, settings.seed, versions,
         holdout_key(run), recent_contacts(run), run.table("recommendations"), draws,

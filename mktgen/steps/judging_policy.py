@@ -16,6 +16,7 @@ from mktgen.response.model import ResponseModel
 from mktgen.settings import Settings
 from mktgen.steps import responding
 from mktgen.steps.runner import Outcome, Platform, Read, Run
+from mktgen.strategy.exploration import cannot_pay, exploration, narrowed
 from mktgen.strategy.past import candidate_chances, usual_chances
 
 NO_CONTACT: Final = "no contact"
@@ -53,7 +54,7 @@ def judge_policy(run: Run) -> Outcome:
     past = gather(run)
     if past.trials.is_empty():
         return _unproven(run, "experiment", "the log holds no recent trial with a choice")
-    found = judge(past, run.settings, run.day)
+    found = judge(past, run.settings, run.day, responding.trials_behind(run))
     told = [f"{one.gate.passed}: {one.gate.detail}" for one in found.comparisons]
     return Outcome(documents={"launch_evidence": found}, notes=[f"{found.standing}: {found.reason}", *told])
 
@@ -148,7 +149,9 @@ def _spread(model: ResponseModel, known: pl.DataFrame, actions: list[str], setti
     count = settings.strategy.posterior_draws
     values = model.draws(known, count, settings.seed, actions)
     mean = values.mean(axis=0)
-    off = (values - mean).transpose(1, 2, 0).reshape(-1, count)
+    off = exploration(model.trials_effective, settings.strategy).width * (values - mean).transpose(1, 2, 0).reshape(
+        -1, count
+    )
     pairs = known.select("customer_id").join(
         pl.DataFrame({"action": actions}, schema={"action": pl.String}), how="cross"
     )
@@ -157,9 +160,12 @@ def _spread(model: ResponseModel, known: pl.DataFrame, actions: list[str], setti
     )
 
 
-def judge(past: Past, settings: Settings, partition: date) -> LaunchEvidence:
-    """The policy as learned now against no contact and business as usual, day by day with the whole budget."""
-    strategy = settings.strategy
+def judge(past: Past, settings: Settings, partition: date, trials: float | None = None) -> LaunchEvidence:
+    """The policy as learned now against no contact and business as usual, day by day with the whole budget.
+
+    trials: effective number behind the response model, by which exploration narrows.
+    """
+    strategy = narrowed(settings.strategy, trials)
     usual_minor = int(strategy.budget_minor * strategy.usual_share)
     ours, usual = [], []
     for day in past.offers["decided_on"].unique().sort():
@@ -169,4 +175,19 @@ def judge(past: Past, settings: Settings, partition: date) -> LaunchEvidence:
     log = TrialLog.of(past.trials, past.foretold)
     incumbents = {NO_CONTACT: log.no_contact, USUAL: log.table(pl.concat(usual), "p")}
     candidate = log.table(pl.concat(ours), "p")
-    return launch_evidence(log, candidate, incumbents, settings.evaluation, partition, settings.seed)
+    found = launch_evidence(log, candidate, incumbents, settings.evaluation, partition, settings.seed)
+    gain = found.comparisons[0].difference  # over no contact
+    spent = _spent(pl.concat(ours), past.offers) / past.trials.height
+    if found.standing == "proven" or gain is None or not cannot_pay(gain, spent):
+        return found
+    reason = (
+        f"not worth exploring on: against {NO_CONTACT} it gains at most {gain.high:.1f} minor units a decision, and spends "
+        f"{spent:.1f}; nobody is contacted until these trials leave the log of {settings.evaluation.off_policy.log_days} days"
+    )
+    return found.model_copy(update={"standing": "futile", "reason": reason})
+
+
+def _spent(chances: pl.DataFrame, offers: pl.DataFrame) -> float:
+    """Expected cost, minor units, of chances (decision_id, action, p) at the offers' costs."""
+    priced = chances.join(offers.rename({"offer_id": "action"}), on=["decision_id", "action"])
+    return float((priced["p"] * priced["cost_minor"]).sum())

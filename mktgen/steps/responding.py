@@ -23,6 +23,7 @@ from mktgen.response.trials import NotRandomised, TooFewTrials
 from mktgen.settings import Settings
 from mktgen.steps.runner import Outcome, Platform, Read, Run
 from mktgen.steps.training import campaign_reads
+from mktgen.strategy.exploration import exploration
 
 MODEL: Final = "model.npz"
 
@@ -184,6 +185,12 @@ def model_of(run: Run) -> ResponseModel | None:
     return ResponseModel.from_bytes(run.files("response_model")[MODEL])
 
 
+def trials_behind(run: Run) -> float | None:
+    """Effective number of trials behind the model that serves; None: none serves."""
+    model = model_of(run)
+    return None if model is None else model.trials_effective
+
+
 def value_note(run: Run) -> str:
     """What the values of the day's offers rest on, and a rollback that is in force."""
     promotion = run.document("response_promotion", ResponsePromotion)
@@ -232,6 +239,8 @@ def worth(run: Run, candidates: pl.DataFrame, settings: Settings) -> tuple[pl.Da
     known = known.join(candidates.select("customer_id").unique(), on="customer_id", how="semi").sort("customer_id")
     actions = candidates["offer_id"].unique().sort().to_list()
     drawn = model.draws(known, settings.strategy.posterior_draws, settings.seed, actions)
+    mean = drawn.mean(axis=0)
+    drawn = mean + exploration(model.trials_effective, settings.strategy).width * (drawn - mean)
     place = {customer: number for number, customer in enumerate(known["customer_id"])}
     column = {action: number for number, action in enumerate(actions)}
     rows = candidates["customer_id"].replace_strict(place, return_dtype=pl.Int64).to_numpy()

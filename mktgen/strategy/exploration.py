@@ -17,7 +17,6 @@ from typing import Final
 
 from mktgen.documents import Interval
 from mktgen.settings import StrategySettings
-from mktgen.strategy.mixture import Mixture
 
 LEAST: Final = 0.1  # of the width and of the floor
 
@@ -40,10 +39,15 @@ def exploration(trials: float | None, settings: StrategySettings) -> Exploration
     )
 
 
-def cannot_pay(gain: Interval, plan: Mixture, customers: int) -> bool:
-    """Whether exploring on is futile: the most that the policy may plausibly gain over no contact is less than a tenth of
-    what it would spend on it, per customer.
+def narrowed(settings: StrategySettings, trials: float | None) -> StrategySettings:
+    """The settings with the floor that so many trials leave."""
+    return settings.model_copy(update={"propensity_floor": exploration(trials, settings).floor})
 
-    gain: profit per decision over no contact, with its interval, on past trials. plan: what the policy would do now.
+
+def cannot_pay(gain: Interval, spend_minor: float) -> bool:
+    """Whether exploring on is futile: the most that the policy plausibly gains is less than a tenth of what it would spend.
+
+    gain: profit per decision over no contact, with its interval, on past trials. spend_minor: what the policy would have spent
+    per decision there.
     """
-    return gain.high < LEAST * plan.cost_minor / max(customers, 1)
+    return gain.high < LEAST * spend_minor

@@ -7,7 +7,10 @@ from mktgen.settings import StrategySettings
 
 
 def bounded(settings: StrategySettings, evidence: LaunchEvidence) -> StrategySettings:
-    """The settings to decide with: an experiment has `experiment_budget_share` of the budget, rounded down."""
+    """The settings to decide with: an experiment has `experiment_budget_share` of the budget, rounded down; what is futile
+    has none."""
+    if evidence.standing == "futile":
+        return settings.model_copy(update={"budget_minor": 0})
     if evidence.standing != "experiment":
         return settings
     return settings.model_copy(update={"budget_minor": experiment_budget(settings)})
@@ -24,4 +27,6 @@ def told(settings: StrategySettings, evidence: LaunchEvidence) -> str:
         return f"launched on evidence: {evidence.reason}"
     if evidence.standing == "not_judged":
         return f"not judged on past trials: {evidence.reason}"
+    if evidence.standing == "futile":
+        return f"nobody is contacted: {evidence.reason}"
     return f"an EXPERIMENT with a budget of {settings.budget_minor} minor units, not proven to pay: {evidence.reason}"

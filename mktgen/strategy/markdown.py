@@ -79,7 +79,12 @@ def _launch_lines(strategy: Strategy) -> list[str]:
     if launch is None:
         return []
     told = [f"- against {one.incumbent}: {one.gate.detail}" for one in launch.comparisons]
-    words = {"proven": "Proven", "experiment": "An experiment", "not_judged": "Not judged"}[launch.standing]
+    words = {
+        "proven": "Proven",
+        "experiment": "An experiment",
+        "futile": "Nothing to explore",
+        "not_judged": "Not judged",
+    }[launch.standing]
     return ["## On past trials", "", f"{words}: {launch.reason}", *told, ""]
 
 

@@ -41,7 +41,8 @@ def test_functions_are_standardised_and_the_constant_column_is_gone() -> None:
     assert design[:, 1:].mean(axis=0) == pytest.approx(0, abs=1e-9)
     assert design[:, 1:].std(axis=0) == pytest.approx(1)
     sizes = {name: int((basis.group == number).sum()) for number, name in enumerate(GROUPS)}
-    # Linear: four that vary, the level of the logged one and an indicator of the gaps; hinges of the strongest at three knots; one product; two components.
+    # Linear: four that vary, the level of the logged one and an indicator of the gaps; hinges of the strongest at three knots;
+    # one product; two components.
     assert sizes == {"intercept": 1, "linear": 6, "hinge": 3, "product": 1, "vector": 2}
 
 

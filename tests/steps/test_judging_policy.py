@@ -83,7 +83,13 @@ def test_a_market_where_nothing_works_proves_no_policy() -> None:
 
 
 def test_contacts_that_only_cost_prove_no_policy() -> None:
-    assert all(judged(harm, seed, customers=900)[2].standing == "experiment" for seed in range(6))
+    assert all(judged(harm, seed, customers=900)[2].standing != "proven" for seed in range(6))
+
+
+def test_where_contacts_only_cost_exploring_ends_and_it_is_said_why() -> None:
+    found = judged(harm, 0)[2]
+    assert found.standing == "futile"
+    assert "not worth exploring on: against no contact it gains at most" in found.reason
 
 
 def test_the_version_that_serves_foretells_later_trials_by_itself() -> None:

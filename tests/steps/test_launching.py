@@ -101,4 +101,4 @@ def test_what_paid_in_dispatched_trials_is_proven(platform_of: PlatformOf) -> No
 
 def test_what_cost_more_than_it_brought_is_not(platform_of: PlatformOf) -> None:
     found = tried(platform_of(source=LIVE), effect_minor=0)
-    assert found.standing == "experiment"
+    assert found.standing == "futile"
