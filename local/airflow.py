@@ -16,7 +16,7 @@ from local.errors import Problem
 from local.parts import LOGIN, Parts
 
 PATIENCE_S = 90  # a supervised API server is back within that
-APPROVE = "Approve"
+APPROVE, REJECT = "Approve", "Reject"
 
 
 @dataclass(frozen=True)

@@ -170,8 +170,8 @@ def run_days(airflow: Airflow, watch: Watch, plan: Plan) -> dict[date, Run]:
         time.sleep(POLL_S)
 
 
-def answer_and_follow(airflow: Airflow, watch: Watch, plan: Plan, approve: bool) -> None:
-    """Answer the newest day's question once, then wait for execution and feedback of all days.
+def answer_and_follow(airflow: Airflow, watch: Watch, plan: Plan, approve: bool, option: str = APPROVE) -> None:
+    """Answer the newest day's question once with `option`, then wait for execution and feedback of all days.
 
     With `approve` False the question stays: done when everything else is, and the question is there.
     """
@@ -182,9 +182,10 @@ def answer_and_follow(airflow: Airflow, watch: Watch, plan: Plan, approve: bool)
         watch.look(everything)
         waiting = _open_question(airflow, runs["marketing_execution"].get(plan.last))
         if waiting and approve:
-            answered = airflow.answer("marketing_execution", waiting, APPROVE)
+            answered = airflow.answer("marketing_execution", waiting, option)
+            said = "approved" if option == APPROVE else "rejected"
             watch.terminal.done(
-                f"{plan.last} approved by {parts.LOGIN}" if answered else f"{plan.last} was answered already"
+                f"{plan.last} {said} by {parts.LOGIN}" if answered else f"{plan.last} was answered already"
             )
         open_runs = [run for run in everything if not run.finished]
         if len(everything) == len(plan.days) * len(FOLLOWERS):

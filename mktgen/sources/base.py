@@ -85,6 +85,7 @@ class Source(Protocol):
     notice: str
     capabilities: Capabilities
     live: bool  # its customers can receive what we send; False for a replayed history
+    renews_offers: bool  # each message brings a coupon of its own, so who has redeemed an offer may get it again
     first_day: date
     last_day: date
     tables: tuple[str, ...]  # that arrive by day

@@ -61,6 +61,7 @@ class CompleteJourney:
         has_offer_level_exposure=False,
     )
     live = False
+    renews_offers = False
     first_day = date(2017, 1, 1)
     last_day = date(2017, 12, 31)
     tables = tuple(COLUMNS)

@@ -43,6 +43,7 @@ class SimulatedMarket:
         has_offer_level_exposure=True,  # one offer per campaign
     )
     live = True
+    renews_offers = True
     reference_tables = CompleteJourney.reference_tables
     tables = (*CompleteJourney.tables, "offers", "deliveries")
     timezone = CompleteJourney.timezone

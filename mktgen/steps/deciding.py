@@ -201,6 +201,7 @@ def allocate(run: Run) -> Outcome:
         active_customers(facts, settings.features), facts, lines.select(mailings.LINE_COLUMNS),
         campaigns["campaigns"], campaigns["offers"], campaigns["offer_items"], run.table("items"),
         run.table("item_scores"), campaigns["exposures"], campaigns["responses"], model, run.day, settings.strategy,
+        once=not run.platform.source.renews_offers,
     )  # fmt: skip
     candidates, draws = responding.worth(run, candidates, settings)
     types = campaign_types(campaigns["campaigns"])

@@ -71,14 +71,15 @@ def offer_scores(
     model: RedemptionModel,
     partition: date,
     settings: StrategySettings,
+    once: bool = True,
 ) -> pl.DataFrame:
     """contracts.OFFER_SCORES: at most settings.offers_per_customer offers per active customer, the best ones.
 
     customers: the active ones. features: contracts.CUSTOMER_FEATURES whose cut is the day after the partition. lines:
     merchandise lines (customer_id, item_id, business_date) of the last AFFINITY_DAYS at least. The other frames are
     the canonical tables, contracts.ITEM_SCORES and the model. Offers without merchandise in the catalogue can't be
-    shown and are left out; so are offers that the customer has already redeemed. Without a running campaign or a
-    redemption model the frame is empty: then nobody is contacted, which is valid.
+    shown and are left out; so are, where an offer can be redeemed `once` only, those that the customer has redeemed.
+    Without a running campaign or a redemption model the frame is empty: then nobody is contacted, which is valid.
     """
     chances = campaign_scores(
         customers, features, lines, campaigns, offers, offer_items, exposures, responses, model, partition
@@ -91,7 +92,8 @@ def offer_scores(
     own = own_lines(lines, partition + timedelta(days=1), chances.select("customer_id").unique())
     counts = own.group_by("customer_id", "item_id").agg(pl.len().cast(pl.Int64).alias("lines"))
     candidates = _candidates(chances, running, eligible, counts)
-    candidates = candidates.join(_redeemed(responses, partition), on=["customer_id", "offer_id"], how="anti")
+    if once:
+        candidates = candidates.join(_redeemed(responses, partition), on=["customer_id", "offer_id"], how="anti")
     candidates = _keep_best(_priced(candidates, running, settings), settings.offers_per_customer)
     candidates = _with_item(candidates, eligible, counts, item_scores)
     ordered = candidates.select(pl.col(name).cast(dtype) for name, dtype in OFFER_SCORES.columns.items())

@@ -48,6 +48,7 @@ def test_a_source_declares_itself(name: str) -> None:
     assert found.notice
     assert found.version
     assert isinstance(found.live, bool)
+    assert isinstance(found.renews_offers, bool)
 
 
 @pytest.mark.parametrize("name", names())

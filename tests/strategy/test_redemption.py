@@ -38,7 +38,7 @@ def model(world: World) -> RedemptionModel:
     return fit_redemption(examples(world), PARTITION, 1, bootstrap=30)[0]
 
 
-def scored(world: World, model: RedemptionModel, **changes: pl.DataFrame) -> pl.DataFrame:
+def scored(world: World, model: RedemptionModel, once: bool = True, **changes: pl.DataFrame) -> pl.DataFrame:
     names = (
         "features",
         "lines",
@@ -51,7 +51,9 @@ def scored(world: World, model: RedemptionModel, **changes: pl.DataFrame) -> pl.
         "responses",
     )
     frames = {name: changes.get(name, getattr(world, name)) for name in names}
-    return offer_scores(customers=world.customers, **frames, model=model, partition=PARTITION, settings=SETTINGS)
+    return offer_scores(
+        customers=world.customers, **frames, model=model, partition=PARTITION, settings=SETTINGS, once=once
+    )
 
 
 def test_only_matured_campaigns_are_examples(world: World) -> None:
@@ -155,6 +157,13 @@ def test_a_redeemed_coupon_is_not_offered_again(world: World, model: RedemptionM
     used = world.responses.filter(pl.col("campaign_id").is_in(["14", "15"])).select("customer_id", "offer_id")
     assert not used.is_empty()
     assert scored(world, model).join(used, on=["customer_id", "offer_id"], how="semi").is_empty()
+
+
+def test_an_offer_that_each_message_renews_is_offered_again(world: World, model: RedemptionModel) -> None:
+    nobody = scored(world, model, responses=world.responses.clear())
+    again = scored(world, model, once=False)
+    keys = ["customer_id", "offer_id"]
+    assert_frame_equal(again.select(keys), nobody.select(keys))
 
 
 def test_a_recorded_face_value_is_reserved(world: World, model: RedemptionModel) -> None:
