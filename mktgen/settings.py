@@ -287,7 +287,7 @@ class OffPolicySettings(Section):
         0.001, gt=0, lt=1, description="weights that miss what true propensities give, at a p-value below this"
     )
     log_days: int = Field(84, ge=7, description="trials decided in the last so many days are the log: effects drift")
-    log_decisions: int = Field(60_000, ge=1_000, description="of them the newest days, up to so many decisions")
+    log_decisions: int = Field(150_000, ge=1_000, description="of them the newest days, up to so many decisions")
 
 
 class EvaluationSettings(Section):
