@@ -47,7 +47,7 @@ def test_reliability_groups_hold_every_customer_once(pairs: list[tuple[bool, flo
     label, score = arrays(pairs)
     table = classification.reliability(label, score, bins)
     assert table["customers"].sum() == label.size
-    assert table["predicted"].is_sorted()
+    assert (table["predicted"].diff().fill_null(0.0) > -1e-12).all()  # means of equal numbers differ in the last bit
     assert (table["observed"] * table["customers"]).sum() == pytest.approx(label.sum())
     assert 0 <= classification.expected_calibration_error(table) <= 1
 
