@@ -152,13 +152,13 @@ class Learner:
         explore = exploration(model.trials_effective, SETTINGS.strategy)
         drawn = model.draws(facts(table, self.scenario), SETTINGS.strategy.posterior_draws, self.seed, offers)
         drawn = drawn[:, :, np.argsort(np.argsort(offers))]
-        own = mixture(_problem(drawn, cost, explore.width), budget, explore.floor)
+        alone = SETTINGS.strategy.no_contact_floor
+        own = mixture(_problem(drawn, cost, explore.width), budget, explore.floor, alone)
         stage, told = self._judge(model, held_out, cost, budget / table.height, explore)
         self.stages.append(stage)
         if stage == "experiment":
-            own = mixture(
-                _problem(drawn, cost, explore.width), budget * SETTINGS.strategy.experiment_budget_share, explore.floor
-            )
+            half = budget * SETTINGS.strategy.experiment_budget_share
+            own = mixture(_problem(drawn, cost, explore.width), half, explore.floor, alone)
         p = nobody if stage == "stopped" else own.p
         self.foretold = (p[:, 1:] * drawn.mean(axis=0)).sum(axis=1)
         self.notes.append(f"{wave} {stage}: {told}")
@@ -196,14 +196,16 @@ class Learner:
     ) -> tuple[str, str]:
         """What the newest trials say of the policy as learned now, by the product's launch evidence."""
         frame, per_wave = held_out.trials.frame, pl.col("decided_on")
-        days = frame["decided_on"].unique().sort(descending=True).to_list()
+        believed = frame if self.doubted is None else frame.filter(per_wave >= self.doubted)
+        days = believed["decided_on"].unique().sort(descending=True).to_list()
         kept = max(SETTINGS.evaluation.off_policy.log_decisions // max(len(self.promised), 1), 1)
         rows = np.flatnonzero(frame.select(per_wave.is_in(days[:kept])).to_series().to_numpy())
         names = held_out.trials.actions
         place = [names.index(one) for one in self.scenario.actions[1:]]
         value = held_out.reward.effect[rows][:, place]
         spread = self._spread(model, frame[rows.tolist()], place)
-        candidate = mixture(_problem(value + spread, cost, explore.width), budget * len(rows), explore.floor).p
+        problem, alone = _problem(value + spread, cost, explore.width), SETTINGS.strategy.no_contact_floor
+        candidate = mixture(problem, budget * len(rows), explore.floor, alone).p
         back = np.argsort(place)
         chance = np.column_stack([held_out.trials.chance[rows], held_out.trials.chance_none[rows]])
         log = TrialLog(frame[rows.tolist()], [*names, "no_contact"], chance, held_out.reward.q[rows])

@@ -166,8 +166,14 @@ class StrategySettings(Section):
     propensity_floor: float = Field(
         0.02, gt=0, lt=0.5, description="least chance of every action, while little is known"
     )
+    no_contact_floor: float = Field(
+        0.05,
+        ge=0,
+        lt=0.5,
+        description="chance of no contact on top of the floor, however much is known: what effects are measured against",
+    )
     exploring_trials: int = Field(
-        10_000,
+        2_500,
         ge=100,
         description="trials up to which exploration is whole; with more it narrows (strategy/exploration.py)",
     )
@@ -180,6 +186,10 @@ class StrategySettings(Section):
     send_hour_local: int = Field(10, ge=0, le=23, description="hour of the next day, shop's time")
     quiet_from_hour: int = Field(21, ge=0, le=23)
     quiet_to_hour: int = Field(8, ge=0, le=23)
+
+    def floor_among(self, actions: int) -> float:
+        """The least chance of each of so many possible actions: the floor, or equal parts where they are too many for it."""
+        return min(self.propensity_floor, (1.0 - self.no_contact_floor) / max(actions, 1))
 
     def is_quiet(self, hour: int) -> bool:
         """Whether nobody is to be contacted in this hour of the day; equal bounds: no hour is quiet."""

@@ -132,7 +132,7 @@ def propensity_floor(decisions: pl.DataFrame, stated: float, settings: StrategyS
         return Gate(name="propensity_floor", passed=None, detail="nobody has more than one possible action")
     least, largest = float(rows["p"].min()), int(rows["actions"].max())  # type: ignore[arg-type]
     detail = f"least propensity {least:.5f}, floor {settings.propensity_floor}"
-    wanted = min(settings.propensity_floor, 1 / largest)
+    wanted = settings.floor_among(largest)
     if stated < wanted - TOLERANCE:
         detail += f"; lowered openly to {stated:.5f}, because the budget does not allow more exploration"
     passed = True if least >= wanted - TOLERANCE else None if least >= stated - TOLERANCE else False

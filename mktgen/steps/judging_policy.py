@@ -9,7 +9,7 @@ from typing import Final
 import polars as pl
 
 from mktgen.contracts import HELD_OUT_EFFECTS
-from mktgen.documents import LaunchEvidence, ResponsePromotion
+from mktgen.documents import LaunchEvidence, ResponsePromotion, ResponseReport
 from mktgen.evaluation.off_policy.evidence import launch_evidence
 from mktgen.evaluation.off_policy.trial_log import TrialLog
 from mktgen.response.model import ResponseModel
@@ -53,7 +53,7 @@ def judge_policy(run: Run) -> Outcome:
         return _unproven(run, "experiment", f"no effect of contacts is known: {promotion.reason}")
     past = gather(run)
     if past.trials.is_empty():
-        return _unproven(run, "experiment", "the log holds no recent trial with a choice")
+        return _unproven(run, "experiment", "the log holds no recent trial with a choice that is not doubted")
     found = judge(past, run.settings, run.day, responding.trials_behind(run))
     told = [f"{one.gate.passed}: {one.gate.detail}" for one in found.comparisons]
     return Outcome(documents={"launch_evidence": found}, notes=[f"{found.standing}: {found.reason}", *told])
@@ -90,6 +90,7 @@ def gather(run: Run) -> Past:
     parts: list[pl.DataFrame] = []
     kept: list[pl.DataFrame] = []
     rows = 0
+    trials = believed(trials, run.document("response_report", ResponseReport).doubted_before)
     for key, own in sorted(trials.partition_by("decided_on", as_dict=True).items(), reverse=True):
         day: date = key[0]
         if kept and rows + own.height > run.settings.evaluation.off_policy.log_decisions:
@@ -99,7 +100,12 @@ def gather(run: Run) -> Past:
         parts.append(offered.with_columns(decided_on=pl.lit(day)))
         kept.append(whole)
         rows += whole.height
-    return Past(pl.concat(kept), foretold, pl.concat(parts))
+    return Past(pl.concat(kept), foretold, pl.concat(parts)) if kept else Past(trials, foretold, pl.DataFrame())
+
+
+def believed(trials: pl.DataFrame, doubted_before: date | None) -> pl.DataFrame:
+    """The trials on which a policy is judged: none that is doubted, since there effects were others."""
+    return trials if doubted_before is None else trials.filter(pl.col("decided_on") >= doubted_before)
 
 
 def foretold_by(tables: dict[date, pl.DataFrame], serving: date | None) -> pl.DataFrame:

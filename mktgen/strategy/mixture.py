@@ -2,10 +2,12 @@
 
 What: values of actions come as draws of a posterior (one draw: they are taken as known). At a price l of the budget, the weight
 of an action is the share of draws in which it is the customer's best, value - l * cost, no contact being worth 0 at no
-cost (Thompson sampling). Every action gets at least the floor.
-Formula: p_i(a) = (1 - f |A_i|) q_i(a; l) + f, with l the lowest price at which sum_i sum_a p_i(a) c_i(a) fits the budget;
-between the two prices at which that sum jumps over it, the mixture of both that spends it exactly. For one draw and f = 0
-that is the optimum of the linear relaxation, so its expected value is the upper bound of every allocation.
+cost (Thompson sampling). Every action gets at least the floor f, and no contact g more: it is what effects are measured
+against, and where its chance is tiny nothing can be said of the action that has the rest.
+Formula: p_i(a) = (1 - g - f |A_i|) q_i(a; l) + f + g 1[a = no contact], with l the lowest price at which
+sum_i sum_a p_i(a) c_i(a) fits the budget; between the two prices at which that sum jumps over it, the mixture of both that
+spends it exactly. For one draw and f = g = 0 that is the optimum of the linear relaxation, so its expected value is the
+upper bound of every allocation.
 Assumption: values add up over customers. When it fails: few draws make coarse chances; the floor then carries exploration.
 Reference: Thompson (1933); Badanidiyuru, Kleinberg & Slivkins (2018), Bandits with Knapsacks.
 """
@@ -66,26 +68,29 @@ class Mixture:
     value_minor: float
 
 
-def affordable_floor(problem: Problem, budget: float, floor: float) -> float:
+def affordable_floor(problem: Problem, budget: float, floor: float, no_contact: float = 0.0) -> float:
     """The floor, or as much of it as half of the budget can pay."""
     actions = problem.allowed.sum(axis=1)
-    wanted = min(floor, 1.0 / float(actions.max(initial=1)))
+    wanted = min(floor, (1.0 - no_contact) / float(actions.max(initial=1)))
     needed = wanted * float(np.where(problem.allowed, problem.cost, 0).sum())
     can = EXPLORATION_BUDGET_SHARE * budget
     return wanted if needed <= can else wanted * can / needed
 
 
-def mixture(problem: Problem, budget: float, floor: float) -> Mixture:
-    """The chances of every action within an expected cost of `budget` minor units (>= 0)."""
-    floor = affordable_floor(problem, budget, floor)
+def mixture(problem: Problem, budget: float, floor: float, no_contact: float = 0.0) -> Mixture:
+    """The chances of every action within an expected cost of `budget` minor units (>= 0).
+
+    no_contact: least chance of no contact on top of the floor, in [0, 1).
+    """
+    floor = affordable_floor(problem, budget, floor, no_contact)
     order = np.argsort(problem.cost, axis=1, kind="stable")
-    found = _mixture(problem.by(order), budget, floor)
+    found = _mixture(problem.by(order), budget, floor, no_contact)
     return replace(found, p=np.take_along_axis(found.p, np.argsort(order, axis=1, kind="stable"), axis=1))
 
 
-def _mixture(problem: Problem, budget: float, floor: float) -> Mixture:
-    """Of actions in order of cost."""
-    left = 1.0 - floor * problem.allowed.sum(axis=1)
+def _mixture(problem: Problem, budget: float, floor: float, no_contact: float) -> Mixture:
+    """Of actions in order of cost, so no contact is the first."""
+    left = 1.0 - no_contact - floor * problem.allowed.sum(axis=1)
     fixed = floor * float(np.where(problem.allowed, problem.cost, 0).sum())
 
     def spent(q: Floats) -> float:
@@ -93,6 +98,7 @@ def _mixture(problem: Problem, budget: float, floor: float) -> Mixture:
 
     price, q = _within(problem, budget, spent)
     p = np.where(problem.allowed, left[:, None] * q + floor, 0.0)
+    p[:, 0] += no_contact
     p /= p.sum(axis=1, keepdims=True)
     mean = np.where(problem.allowed, problem.mean, 0.0)
     return Mixture(p, price, floor, float((p * problem.cost).sum()), float((p * mean).sum()))

@@ -26,7 +26,7 @@ def candidate_chances(offers: pl.DataFrame, budget_minor: int, settings: Strateg
     table = _table(offers.with_columns(value_minor=pl.lit(0.0)), offers)
     reserve = int(table.problem.cost.max(initial=0))
     floor = settings.propensity_floor if budget_minor > reserve else 0.0
-    found = mixture(table.problem, max(budget_minor - reserve, 0), floor)
+    found = mixture(table.problem, max(budget_minor - reserve, 0), floor, settings.no_contact_floor)
     rows = table.drawn_rows(found.p, np.zeros(len(found.p), dtype=np.int64))
     return _named(rows)
 

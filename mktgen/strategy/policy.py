@@ -72,7 +72,8 @@ def decide(
     budget = settings.budget_minor - for_usual
     table = Table.of(ours, value_draws)
     reserve = int(table.problem.cost.max(initial=0))
-    chances = mixture(table.problem, max(budget - reserve, 0), settings.propensity_floor if budget > reserve else 0.0)
+    floor = settings.propensity_floor if budget > reserve else 0.0
+    chances = mixture(table.problem, max(budget - reserve, 0), floor, settings.no_contact_floor)
     drawn = draw_actions(chances.p, table.problem.cost, table.keys, _stream(seed, partition))
     decisions = decision_rows(
         customers.join(among, on="customer_id"), table.drawn_rows(chances.p, drawn), usual, as_usual, settings, partition,
@@ -91,6 +92,7 @@ def decide(
         gap_share=best.gap_share,
         shadow_price=chances.price,
         propensity_floor=chances.floor,
+        no_contact_floor=settings.no_contact_floor,
         contacts=decisions.filter(pl.col("action") != NO_CONTACT).height,
         candidates=eligible.height,
     )
@@ -193,7 +195,7 @@ def _notes(table: Table, chances: Mixture, settings: StrategySettings) -> list[s
     if table.customers.is_empty():
         return ["nobody can be contacted: no eligible customer has a candidate offer"]
     actions = int(table.problem.allowed.sum(axis=1).max())
-    wanted = min(settings.propensity_floor, 1.0 / actions)
+    wanted = settings.floor_among(actions)
     if chances.floor >= wanted - 1e-12:
         return []
     if chances.floor == 0.0:

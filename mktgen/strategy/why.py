@@ -169,6 +169,13 @@ def _by_policy(trace: Trace, possible: list[WhyOption]) -> tuple[str, str]:
             f"{drawn.action} was drawn to learn: every action that may be taken keeps a chance of at least "
             f"{plan.propensity_floor:.2%}, and without that floor it would have had none."
         )
+    if drawn.action == NO_CONTACT != best.action and chance <= (plan.propensity_floor + plan.no_contact_floor) * (
+        1 + 1e-6
+    ):
+        return "no_contact_floor", (
+            f"No contact was drawn to measure: everybody is left alone with a chance of at least {chance:.2%}, so that what "
+            f"contacts bring can be told. {best.action} was expected to be best ({money(best.net_minor)})."
+        )
     if drawn.action != best.action and drawn.net_minor < best.net_minor - _CLOSE:
         return "uncertainty", (
             f"At the day's price {best.action} is expected to be best ({money(best.net_minor)} after what its share of the "
@@ -209,7 +216,7 @@ def _day(trace: Trace) -> list[str]:
     budget = (
         f"budget {money(plan.budget_minor)}, {money(plan.usual_budget_minor)} of it for business as usual; one more unit would "
         f"add {plan.shadow_price:.3f} of expected value; every action that may be taken has a chance of at least "
-        f"{plan.propensity_floor:.2%}"
+        f"{plan.propensity_floor:.2%}, no contact of {plan.propensity_floor + plan.no_contact_floor:.2%}"
     )
     return [budget, *trace.day_notes]
 

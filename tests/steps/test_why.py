@@ -115,6 +115,16 @@ def test_a_draw_by_the_floor_is_called_exploration(day: Platform) -> None:
         assert "a less likely action" in found.draw
 
 
+def test_who_was_left_alone_to_measure_is_told_so(day: Platform) -> None:
+    alone = decisions(day).filter((pl.col("arm") == "policy") & pl.col("explored") & pl.col("offer_id").is_null())
+    found = [why(day, identity) for identity in alone["decision_id"]]
+    assert "no_contact_floor" in {one.decided_by for one in found}
+    for one in found:
+        assert one.decided_by in ("no_contact_floor", "uncertainty")
+        if one.decided_by == "no_contact_floor":
+            assert max(option.net_minor for option in one.options if option.propensity is not None) > 0
+
+
 def test_the_price_of_the_budget_decides_where_a_paying_offer_is_not_worth_its_cost(day: Platform) -> None:
     quiet = decisions(day).filter((pl.col("arm") == "policy") & ~pl.col("explored") & pl.col("offer_id").is_null())
     found = [why(day, identity) for identity in quiet["decision_id"].head(30)]

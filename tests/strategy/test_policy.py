@@ -22,6 +22,7 @@ from mktgen.strategy.policy import POLICY_VERSION, PolicyResult, decide
 
 DAY = date(2017, 10, 1)
 VERSIONS = Versions(model="m1", config="c1", policy=POLICY_VERSION)
+ALONE = StrategySettings().no_contact_floor
 NOBODY = pl.DataFrame(schema={"customer_id": pl.String, "contacts": pl.Int64})
 
 
@@ -87,12 +88,15 @@ def test_no_draw_overspends(number: int, budget: int, seed: int, floor: float, u
     policy = result.decisions.filter((pl.col("arm") == arms.POLICY) & (pl.col("action_set").list.len() > 1))
     least = policy["action_propensities"].list.min().min()
     assert least is None or least >= result.allocation.propensity_floor - 1e-12  # type: ignore[operator]
-    if policy.height and result.allocation.propensity_floor < min(floor, 0.25):
+    if policy.height and result.allocation.propensity_floor < min(floor, (1 - ALONE) / 4):
         assert result.notes
+    for row in policy.iter_rows(named=True):
+        alone = row["action_propensities"][row["action_set"].index(NO_CONTACT)]
+        assert alone >= result.allocation.propensity_floor + ALONE - 1e-12
 
 
 def test_what_is_known_and_affordable_is_done_but_for_the_floor() -> None:
-    """With the posterior a point and a budget for all, everybody's best action has all that the floor leaves."""
+    """With the posterior a point and a budget for all, everybody's best action has all that the floors leave."""
     result = run(200, budget_minor=10**6, holdout_share=0, usual_share=0)
     best = (
         candidates(200).filter(pl.col("value_minor") > 0).sort("customer_id", "value_minor", descending=[False, True])
@@ -102,7 +106,8 @@ def test_what_is_known_and_affordable_is_done_but_for_the_floor() -> None:
     for row in likeliest.filter(pl.col("action_set").list.len() > 1).iter_rows(named=True):
         index = row["action_set"].index(row["best"] or NO_CONTACT)
         others = len(row["action_set"]) - 1
-        assert row["action_propensities"][index] == pytest.approx(1 - 0.02 * others)
+        alone = ALONE if row["best"] else 0.0
+        assert row["action_propensities"][index] == pytest.approx(1 - 0.02 * others - alone)
     assert result.allocation.shadow_price == 0
 
 
@@ -113,7 +118,7 @@ def test_an_uncertain_best_action_is_drawn_as_often_as_it_is_the_best() -> None:
     chosen = StrategySettings(budget_minor=10**6, holdout_share=0, usual_share=0)
     decisions = decide(one, customers(200), chosen, DAY, 1, VERSIONS, "key", NOBODY, value_draws=draws).decisions
     for p in decisions.filter(pl.col("action_set").list.len() > 1)["action_propensities"].to_list():
-        assert p[1] == pytest.approx((1 - 0.04) / 3 + 0.02)
+        assert p[1] == pytest.approx((1 - 0.04 - ALONE) / 3 + 0.02)
 
 
 def test_a_binding_budget_is_spent_on_what_pays_most_for_it() -> None:
