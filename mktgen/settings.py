@@ -167,13 +167,13 @@ class StrategySettings(Section):
         0.02, gt=0, lt=0.5, description="least chance of every action, while little is known"
     )
     no_contact_floor: float = Field(
-        0.05,
+        0.02,
         ge=0,
         lt=0.5,
         description="chance of no contact on top of the floor, however much is known: what effects are measured against",
     )
     exploring_trials: int = Field(
-        2_500,
+        10_000,
         ge=100,
         description="trials up to which exploration is whole; with more it narrows (strategy/exploration.py)",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
@@ -15,7 +15,7 @@ from mktgen.evaluation.off_policy.trial_log import TrialLog
 from mktgen.response.fitting import fit_response
 from mktgen.response.past import held_out_effects
 from mktgen.settings import ResponseSettings, Settings, StrategySettings
-from mktgen.steps.judging_policy import Past, foretold_by, judge, offers_of
+from mktgen.steps.judging_policy import Past, believed, foretold_by, judge, offers_of
 from mktgen.strategy.past import candidate_chances, usual_chances
 from tests.support.trial_world import ACTIONS, PARTITION, Effect, TrialWorld, linear, make_trials, nothing
 
@@ -158,3 +158,15 @@ def test_an_action_without_an_expected_reward_is_refused() -> None:
         TrialLog.of(world.trials, found.foretold.slice(1))
     assert TrialLog.of(found.trials, found.foretold).actions == ["coupon", "mail", "no_contact"]
     assert judge(replace(found, foretold=found.foretold.reverse()), SETTINGS, PARTITION).facts["decisions"] == 400
+
+
+def test_what_is_doubted_is_no_evidence() -> None:
+    trials = make_trials(400, 1, linear).trials
+    later = trials.with_columns(
+        decision_id=pl.format("{}-later", "decision_id"), decided_on=pl.col("decided_on") + timedelta(days=7)
+    )
+    both, first = pl.concat([trials, later]), later["decided_on"].min()
+    assert isinstance(first, date)
+    assert believed(both, None).height == both.height
+    assert believed(both, first)["decision_id"].to_list() == later["decision_id"].to_list()
+    assert believed(both, first + timedelta(days=1)).is_empty()

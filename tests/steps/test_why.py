@@ -24,7 +24,13 @@ from tests.support.decided_day import BY, prepare, run, sent_before
 from tests.support.s3_server import S3Server
 
 SETTINGS = {
-    "strategy": {"budget_minor": 9_000, "campaign_holdout_share": 0.1, "usual_share": 0.2, "propensity_floor": 0.05},
+    "strategy": {
+        "budget_minor": 9_000,
+        "campaign_holdout_share": 0.1,
+        "usual_share": 0.2,
+        "propensity_floor": 0.05,
+        "no_contact_floor": 0.1,
+    },
     "execution": {"live_from": PARTITION},
     "contact": {"consent_default": "existing_customers"},
 }
