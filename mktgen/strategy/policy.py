@@ -180,7 +180,7 @@ class Table:
 
 def _draws(eligible: pl.DataFrame, value_draws: pl.DataFrame | None) -> Floats:
     """[rows, S] values of the candidates."""
-    if value_draws is None:
+    if value_draws is None or eligible.is_empty():
         return eligible["value_minor"].to_numpy().reshape(-1, 1)
     joined = eligible.select("customer_id", "offer_id").join(
         value_draws, on=["customer_id", "offer_id"], how="left", maintain_order="left"

@@ -152,6 +152,8 @@ def _as_usual(trace: Trace, possible: list[WhyOption]) -> tuple[str, str]:
     best = max(
         (option for option in possible if option.action != NO_CONTACT), key=lambda option: option.p_redeem or 0.0
     )
+    if trace.decision["action"] == NO_CONTACT and trace.allocation.usual_budget_minor == 0:
+        return arms.USUAL, f"{rule} There was no budget that day."
     if trace.decision["action"] == NO_CONTACT:
         return (
             arms.USUAL,

@@ -226,3 +226,21 @@ def test_a_candidate_without_a_posterior_is_refused() -> None:
     draws = offered.head(1).select("customer_id", "offer_id", draws=pl.lit([1.0], dtype=pl.Array(pl.Float64, 1)))
     with pytest.raises(PermanentError, match="candidates have no posterior"):
         decide(offered, customers(20), StrategySettings(), DAY, 1, VERSIONS, "key", NOBODY, value_draws=draws)
+
+
+@pytest.mark.parametrize("bars", ["cap", "holdout", "usual"])
+def test_a_day_on_which_nobody_may_be_drawn_is_decided_with_draws_too(bars: str) -> None:
+    offered, everyone = candidates(40), customers(40)
+    draws = offered.select("customer_id", "offer_id").with_columns(
+        draws=pl.Series(np.ones((offered.height, 4)), dtype=pl.Array(pl.Float64, 4))
+    )
+    shares = {"cap": (0.0, 0.0), "holdout": (0.5, 0.0), "usual": (0.0, 0.4)}[bars]
+    chosen = StrategySettings(holdout_share=shares[0], usual_share=shares[1])
+    among = arms.arms(everyone["customer_id"], chosen, "key")
+    left = {"cap": arms.POLICY, "holdout": arms.HOLDOUT, "usual": arms.USUAL}[bars]
+    everyone = everyone.join(among.filter(arm=left), on="customer_id", how="semi")
+    capped = everyone.select("customer_id", contacts=pl.lit(9, pl.Int64)) if bars == "cap" else NOBODY
+    decisions = decide(offered, everyone, chosen, DAY, 1, VERSIONS, "key", capped, value_draws=draws).decisions
+    assert decisions.height == everyone.height > 0
+    if bars != "usual":
+        assert set(decisions["action"]) == {NO_CONTACT}

@@ -75,9 +75,10 @@ def strategy_gate(evidence: LaunchEvidence, plan: Allocation, settings: Strategy
     """Whether a strategy may go out by what past trials say of its policy: proven, or an experiment within its budget.
 
     The comparisons are read, not the word `proven`: each must have a lower bound above 0. An experiment's cost is the worst
-    case of the whole strategy. Not applicable where nobody is contacted or no customer can be reached.
+    case of the whole strategy. What is futile has no contacts, and is stopped if it has any (free ones). Not applicable where
+    nobody is contacted or no customer can be reached.
     """
-    if plan.worst_case_cost_minor == 0:
+    if plan.contacts == 0:  # not what they cost: a free contact can do harm, too
         return Gate(name=NAME, passed=None, detail="nobody is contacted: nothing is launched")
     if evidence.standing == "not_judged":
         return Gate(name=NAME, passed=None, detail=f"not judged: {evidence.reason}")
@@ -85,6 +86,12 @@ def strategy_gate(evidence: LaunchEvidence, plan: Allocation, settings: Strategy
     if bounds and min(bounds) > 0:
         told = "; ".join(one.gate.detail for one in evidence.comparisons)
         return Gate(name=NAME, passed=True, detail=told, value=min(bounds), threshold=0.0)
+    if evidence.standing == "futile":
+        detail = f"{plan.contacts} contacts would be made that past trials speak against: {evidence.reason}"
+        return Gate(name=NAME, passed=False, detail=detail)
+    if plan.worst_case_cost_minor == 0:
+        detail = f"an experiment whose {plan.contacts} contacts cost nothing. Why: {evidence.reason}"
+        return Gate(name=NAME, passed=True, detail=detail, value=0.0)
     budget = settings.budget_minor * settings.experiment_budget_share
     gate = _experiment_gate(Experiment(float(plan.worst_case_cost_minor), budget))
     return gate.model_copy(update={"detail": f"{gate.detail} (minor units). Why: {evidence.reason}"})

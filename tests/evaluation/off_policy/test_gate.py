@@ -121,11 +121,11 @@ def evidence(standing: str, *lows: float | None) -> LaunchEvidence:
     )
 
 
-def plan(worst: int) -> Allocation:
+def plan(worst: int, contacts: int = 5) -> Allocation:
     return Allocation(
         budget_minor=1_000, worst_case_cost_minor=worst, expected_cost_minor=0.0, expected_value_minor=0.0,
         allocated_cost_minor=0, value_minor=0.0, bound_minor=0.0, gap_share=0.0, shadow_price=0.0, propensity_floor=0.0,
-        contacts=0, candidates=0,
+        contacts=contacts, candidates=contacts,
     )  # fmt: skip
 
 
@@ -139,7 +139,6 @@ def plan(worst: int) -> Allocation:
         (evidence("experiment"), 200, True),
         (evidence("experiment"), 201, False),
         (evidence("experiment", -0.1), 201, False),
-        (evidence("experiment"), 0, None),
         (evidence("not_judged"), 1_000, None),
     ],
 )
@@ -148,3 +147,14 @@ def test_a_strategy_goes_out_proven_or_as_an_experiment_within_its_budget(
 ) -> None:
     strategy = StrategySettings(budget_minor=1_000, experiment_budget_share=0.2)
     assert strategy_gate(found, plan(worst), strategy).passed is passed
+
+
+def test_where_nobody_is_contacted_nothing_is_launched() -> None:
+    strategy = StrategySettings(budget_minor=1_000, experiment_budget_share=0.2)
+    assert strategy_gate(evidence("experiment"), plan(0, contacts=0), strategy).passed is None
+
+
+@pytest.mark.parametrize(("standing", "passed"), [("experiment", True), ("futile", False)])
+def test_contacts_that_cost_nothing_may_be_tried_until_trials_speak_against_them(standing: str, passed: bool) -> None:
+    strategy = StrategySettings(budget_minor=1_000, experiment_budget_share=0.2)
+    assert strategy_gate(evidence(standing, -3.0), plan(0), strategy).passed is passed
