@@ -101,6 +101,7 @@ def sections(scenario: str, copies: int, budget_minor: int, customers: int) -> d
             "margin_share": load(scenario).margin_share,
             "contact_cap_days": WINDOW_DAYS,
             "propensity_floor": FLOOR,
+            "exploring_trials": customers,
         },
         "response": {"window_days": WINDOW_DAYS},
         "feedback": {"window_days": PERIOD_DAYS},  # the ledger's waves are as long, from the first day on

@@ -44,6 +44,7 @@ from mktgen.response.held_out import HeldOut
 from mktgen.response.model import ResponseModel
 from mktgen.settings import MarketSettings, ResponseSettings, Settings, SourceSettings, StrategySettings
 from mktgen.sources.simulated_market import open_source
+from mktgen.steps.judging_policy import believed
 from mktgen.strategy.arms import is_held_out
 from mktgen.strategy.exploration import Exploration, cannot_pay, exploration
 from mktgen.strategy.mixture import Ints, Problem, mixture
@@ -157,8 +158,8 @@ class Learner:
         stage, told = self._judge(model, held_out, cost, budget / table.height, explore)
         self.stages.append(stage)
         if stage == "experiment":
-            half = budget * SETTINGS.strategy.experiment_budget_share
-            own = mixture(_problem(drawn, cost, explore.width), half, explore.floor, alone)
+            limited = budget * SETTINGS.strategy.experiment_budget_share
+            own = mixture(_problem(drawn, cost, explore.width), limited, explore.floor, alone)
         p = nobody if stage == "stopped" else own.p
         self.foretold = (p[:, 1:] * drawn.mean(axis=0)).sum(axis=1)
         self.notes.append(f"{wave} {stage}: {told}")
@@ -196,8 +197,7 @@ class Learner:
     ) -> tuple[str, str]:
         """What the newest trials say of the policy as learned now, by the product's launch evidence."""
         frame, per_wave = held_out.trials.frame, pl.col("decided_on")
-        believed = frame if self.doubted is None else frame.filter(per_wave >= self.doubted)
-        days = believed["decided_on"].unique().sort(descending=True).to_list()
+        days = believed(frame, self.doubted)["decided_on"].unique().sort(descending=True).to_list()
         kept = max(SETTINGS.evaluation.off_policy.log_decisions // max(len(self.promised), 1), 1)
         rows = np.flatnonzero(frame.select(per_wave.is_in(days[:kept])).to_series().to_numpy())
         names = held_out.trials.actions

@@ -82,6 +82,8 @@ def gather(run: Run) -> Past:
     model, own_version = responding.model_of(run), run.tables_by_day("held_out_effects")
     known_ones = pl.concat(own_version.values())
     trials = run.table("trials").join(known_ones, on="decision_id", how="semi")
+    if model is not None:  # what serves has a report
+        trials = believed(trials, run.document("response_report", ResponseReport).doubted_before)
     if model is None or trials.is_empty():
         return Past(trials.clear(), known_ones.clear(), pl.DataFrame())
     foretold = foretold_by(own_version, run.document("response_promotion", ResponsePromotion).serving)
@@ -90,7 +92,6 @@ def gather(run: Run) -> Past:
     parts: list[pl.DataFrame] = []
     kept: list[pl.DataFrame] = []
     rows = 0
-    trials = believed(trials, run.document("response_report", ResponseReport).doubted_before)
     for key, own in sorted(trials.partition_by("decided_on", as_dict=True).items(), reverse=True):
         day: date = key[0]
         if kept and rows + own.height > run.settings.evaluation.off_policy.log_decisions:
@@ -100,7 +101,7 @@ def gather(run: Run) -> Past:
         parts.append(offered.with_columns(decided_on=pl.lit(day)))
         kept.append(whole)
         rows += whole.height
-    return Past(pl.concat(kept), foretold, pl.concat(parts)) if kept else Past(trials, foretold, pl.DataFrame())
+    return Past(pl.concat(kept), foretold, pl.concat(parts))
 
 
 def believed(trials: pl.DataFrame, doubted_before: date | None) -> pl.DataFrame:

@@ -149,17 +149,14 @@ def _as_usual(trace: Trace, possible: list[WhyOption]) -> tuple[str, str]:
         "This customer is in the business-as-usual arm: offers go by the chance of redemption within a budget of "
         f"{money(trace.allocation.usual_budget_minor)}, as without a model of effect. Nothing was left to chance."
     )
+    if trace.decision["action"] != NO_CONTACT:
+        return arms.USUAL, rule
+    if trace.allocation.usual_budget_minor == 0:
+        return arms.USUAL, f"{rule} There was no budget that day."
     best = max(
         (option for option in possible if option.action != NO_CONTACT), key=lambda option: option.p_redeem or 0.0
     )
-    if trace.decision["action"] == NO_CONTACT and trace.allocation.usual_budget_minor == 0:
-        return arms.USUAL, f"{rule} There was no budget that day."
-    if trace.decision["action"] == NO_CONTACT:
-        return (
-            arms.USUAL,
-            f"{rule} The budget went to others: the likeliest here, {best.action}, has {best.p_redeem:.1%}.",
-        )
-    return arms.USUAL, rule
+    return arms.USUAL, f"{rule} The budget went to others: the likeliest here, {best.action}, has {best.p_redeem:.1%}."
 
 
 def _by_policy(trace: Trace, possible: list[WhyOption]) -> tuple[str, str]:
