@@ -20,6 +20,7 @@ from mktgen.execution.rules import HARD_STOPS, Facts, OtherContact, Policy, judg
 
 NO_CONTACT: Final = "no_contact"
 OTHER_CAMPAIGN: Final = "other_campaign"  # the refusal of a customer's day that another campaign has
+SUPERSEDED: Final = "superseded"  # the refusal of a claim whose decision was made anew before anything was sent
 CHANNEL: Final = "channel"  # the refusal by a channel
 _THREADS: Final = 8
 T = TypeVar("T")
@@ -205,15 +206,22 @@ def _contact(send: Send, message: Message | None, desk: Desk) -> _Result:
     if claim.send_id != send.send_id:  # whose day it is not, that one never touches it
         return _Result("refused", f"this customer's day belongs to campaign {claim.campaign_id}", claim, OTHER_CAMPAIGN)
     settled = None if claim.ours else ledger.settlement(send)
-    if settled is not None or claim.decision_id != send.decision_id:
-        return _result(send, claim, ledger.verdict(send, settled.attempt if settled else 0), settled)
-    verdict = _verdict(send, message, desk)
+    if settled is not None:
+        return _result(send, claim, ledger.verdict(send, settled.attempt), settled)
+    superseded = claim.decision_id != send.decision_id
+    verdict = _superseded(claim) if superseded else _verdict(send, message, desk)
     attempt = ledger.attempt(send, verdict)
     if not attempt.go:
         return _result(send, claim, attempt, ledger.settle(send, attempt, "refused", attempt.detail, attempt.rule))
-    if message is None or not (attempt.ours or (channel.idempotent and verdict.rule not in HARD_STOPS)):
+    if message is None or superseded or not (attempt.ours or (channel.idempotent and verdict.rule not in HARD_STOPS)):
         return _result(send, claim, attempt, ledger.settlement(send))
     return _record(send, claim, attempt, channel.send(replace(message, send_at=attempt.send_at)), ledger)
+
+
+def _superseded(claim: Claim) -> Verdict:
+    """Of a day that an earlier decision took and didn't use. An attempt of that decision that is open stays open."""
+    words = f"the day was claimed for decision {claim.decision_id}, which was made anew before it was sent"
+    return Verdict(SUPERSEDED, f"{SUPERSEDED}: {words}", "", {})
 
 
 def _verdict(send: Send, message: Message | None, desk: Desk) -> Verdict:

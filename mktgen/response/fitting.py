@@ -16,7 +16,7 @@ from mktgen.response.basis import KEYS, Basis, UnusableCovariates, fit_basis
 from mktgen.response.boosted import binned, boosted_effects
 from mktgen.response.held_out import HeldOut, HeldOutOutcome, expected, imbalance, scores
 from mktgen.response.model import Coefficients, ResponseModel
-from mktgen.response.moments import Layout, Moments, collect, errors, lay_out
+from mktgen.response.moments import Layout, Moments, Weights, collect, errors, lay_out
 from mktgen.response.noise import precision
 from mktgen.response.nuisance import Nuisance, cross_fit
 from mktgen.response.posterior import Components, Posterior, components, held_out_mean, integrate
@@ -84,11 +84,12 @@ def _fit(
     varying = design[:, : within.size]
     layout = lay_out(within, len(trials.actions), settings.max_coefficients)
     # One effect for all is the mean over customers: then each counts alike, however noisy.
-    precise = weight * precision(design, left[:, 0], weight) if alike is None else weight
-    moments = collect(layout, varying, trials, left, precise, fold)
+    quiet = precision(design, left[:, 0], weight) if alike is None else np.ones(len(weight))
+    weights = Weights(weight, quiet)
+    moments = collect(layout, varying, trials, left, weights, fold)
     floors = (_CONTINUOUS_FLOOR * float(reward.var()), _least_noise(converted, weight))
     found = [components(layout, moments, number, floor) for number, floor in enumerate(floors)]
-    wrong = errors(layout, varying, trials, left, precise, np.column_stack([each.mean for each in found]))
+    wrong = errors(layout, varying, trials, left, weights, np.column_stack([each.mean for each in found]))
     learned = [integrate(layout, moments, k, found[k], wrong[k], seed + 1 + k) for k in range(2)]
     spreads = (0.0, 0.0) if alike is None else (alike.reward_sd, alike.conversion_sd)
     known_reward, known_conversion = (
@@ -99,7 +100,9 @@ def _fit(
     model = ResponseModel(trials.actions, basis, layout.terms, known_reward, known_conversion, base, facts)
     unseen = [_unseen(layout, within, varying, moments, k, found[k], fold) for k in range(2)]
     boosted = (
-        boosted_effects(bins, left[:, 0], trials, precise, fold, seed) if len(fold) >= settings.boosting_from else None
+        boosted_effects(bins, left[:, 0], trials, weights.both, fold, seed)
+        if len(fold) >= settings.boosting_from
+        else None
     )
     told = [
         HeldOutOutcome(unseen[k], scores(y, guessed[k].q, trials), guessed[k].q, left[:, k], trees)

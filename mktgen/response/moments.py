@@ -68,10 +68,26 @@ def lay_out(basis: Basis, actions: int, max_coefficients: int) -> Layout:
 
 
 @dataclass(frozen=True)
+class Weights:
+    """Of each trial [n]: w = age precision.
+
+    age: how much is still believed of it, a power of its likelihood: an old trial is one of fewer, and no quieter.
+    precision: the inverse of its noise variance, mean 1: how loud the outcomes of such a customer are.
+    """
+
+    age: Matrix
+    precision: Matrix
+
+    @property
+    def both(self) -> Matrix:
+        return self.age * self.precision
+
+
+@dataclass(frozen=True)
 class Moments:
     """By fold of customers: gram [F, D, D] = sum of w z z', side [F, D, outcomes] = sum of w z y, square [F, outcomes].
 
-    effective [D]: Kish's number of trials behind each coefficient, (sum w z^2)^2 / sum w z^4. weight: sum of w.
+    effective [D]: Kish's number of trials behind each coefficient, (sum w z^2)^2 / sum age (precision z^2)^2. weight: sum of w.
     """
 
     gram: Matrix
@@ -82,12 +98,12 @@ class Moments:
 
 
 def collect(
-    layout: Layout, design: Matrix, trials: Trials, outcomes: Matrix, weight: Matrix, fold: Integers
+    layout: Layout, design: Matrix, trials: Trials, outcomes: Matrix, weights: Weights, fold: Integers
 ) -> Moments:
     """outcomes [n, outcomes]: what is left of each after its prediction. fold [n]: 0 .. F - 1."""
     folds, size, number = int(fold.max()) + 1, layout.size, outcomes.shape[1]
     gram, side, square = np.zeros((folds, size, size)), np.zeros((folds, size, number)), np.zeros((folds, number))
-    fourth, contrast = np.zeros(size), trials.contrast
+    fourth, contrast, weight = np.zeros(size), trials.contrast, weights.both
     for place in range(folds):
         for rows in _blocks(np.flatnonzero(fold == place), trials.customer, size):
             root = np.sqrt(weight[rows])[:, None]
@@ -96,7 +112,7 @@ def collect(
             gram[place] += scaled.T @ scaled
             side[place] += scaled.T @ values
             square[place] += (values**2).sum(axis=0)
-            fourth += weight[rows] @ (regressors**2) ** 2
+            fourth += (weight * weights.precision)[rows] @ (regressors**2) ** 2
     second = np.einsum("fii->i", gram)
     effective = np.divide(second**2, fourth, out=np.zeros(size), where=fourth > 0)
     return Moments(gram, side, square, effective, float(weight.sum()))
@@ -104,35 +120,37 @@ def collect(
 
 @dataclass(frozen=True)
 class Errors:
-    """Of one outcome after the fit. meat [D, D]: sum over customers of s s', s = sum of sqrt(w) z r over its trials.
+    """Of one outcome after the fit. meat [D, D]: sum over customers of s s', s = sum of sqrt(age) precision z r.
 
-    residual [n]; kurtosis: fourth moment of the residuals over their squared variance.
+    So M is Z'WZ v where the noise is what the weights say: r^2 is v / precision on average, and age a power of the likelihood.
+    kurtosis: fourth moment of the standardised residuals over their squared variance.
     """
 
     meat: Matrix
-    residual: Matrix
     kurtosis: float
 
 
 def errors(
-    layout: Layout, design: Matrix, trials: Trials, outcomes: Matrix, weight: Matrix, coefficients: Matrix
+    layout: Layout, design: Matrix, trials: Trials, outcomes: Matrix, weights: Weights, coefficients: Matrix
 ) -> list[Errors]:
     """Of each outcome. outcomes [n, outcomes]; coefficients [D, outcomes]: those fitted."""
     size, number, contrast = layout.size, outcomes.shape[1], trials.contrast
-    meats, residual = np.zeros((number, size, size)), np.empty_like(outcomes)
+    meats, standardised = np.zeros((number, size, size)), np.empty_like(outcomes)
+    each = np.sqrt(weights.age) * weights.precision
     for rows in _blocks(np.arange(len(outcomes)), trials.customer, size):
         regressors = _regressors(layout, design[rows], contrast[rows])
-        residual[rows] = outcomes[rows] - regressors @ coefficients
+        residual = outcomes[rows] - regressors @ coefficients
+        standardised[rows] = residual * np.sqrt(weights.precision[rows])[:, None]
         starts = np.flatnonzero(np.diff(trials.customer[rows], prepend=-1))
         for outcome in range(number):
-            scores = regressors * (np.sqrt(weight[rows]) * residual[rows, outcome])[:, None]
+            scores = regressors * (each[rows] * residual[:, outcome])[:, None]
             if len(starts) < len(rows):
                 scores = np.add.reduceat(scores, starts, axis=0)
             meats[outcome] += scores.T @ scores
-    variance = np.average(residual**2, axis=0, weights=weight)
-    fourth = np.average(residual**4, axis=0, weights=weight)
+    variance = np.average(standardised**2, axis=0, weights=weights.age)
+    fourth = np.average(standardised**4, axis=0, weights=weights.age)
     kurtosis = np.divide(fourth, variance**2, out=np.full(number, 3.0), where=variance > 0)
-    return [Errors(meats[k], residual[:, k], float(kurtosis[k])) for k in range(number)]
+    return [Errors(meats[k], float(kurtosis[k])) for k in range(number)]
 
 
 def _regressors(layout: Layout, design: Matrix, contrast: Matrix) -> Matrix:

@@ -11,6 +11,7 @@ from mktgen.documents import FeedbackReport, RetrainingRequest
 from mktgen.feedback import attribution, drift, outcomes, retraining
 from mktgen.steps.data import days_between
 from mktgen.steps.deciding import today
+from mktgen.steps.dispatched import decisions_in_force
 from mktgen.steps.runner import Outcome, Platform, Read, Run
 from mktgen.steps.training import campaign_reads, training_day
 
@@ -36,13 +37,12 @@ def collect_outcomes(run: Run) -> Outcome:
 
 def attribute_reads(day: date, platform: Platform) -> list[Read]:
     before = set(window(day, platform)) - {day}
-    ours = {
-        name: tuple(sorted(before & set(platform.store.partitions(name))))
-        for name in ("decisions", "recommendations", "sends")
-    }
+    ours = {name: tuple(sorted(before & set(platform.store.partitions(name)))) for name in ("recommendations", "sends")}
+    decided = decisions_in_force(platform, before & set(platform.store.partitions("decisions")))
     shops = [read for read in campaign_reads(day, platform) if read.artefact in ("exposures", "campaigns")]
     return [
         *today(("outcomes",), day, "collect_outcomes"),
+        Read("decisions", (), manifests=decided),
         *(Read(name, days, required=False) for name, days in ours.items()),
         *shops,
     ]

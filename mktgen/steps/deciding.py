@@ -206,7 +206,9 @@ def allocate(run: Run) -> Outcome:
     candidates, draws = responding.worth(run, candidates, settings)
     types = campaign_types(campaigns["campaigns"])
     allowed = contact_history.contactable(candidates, run.table("sends"), settings.contact, types, run.day)
-    versions = Versions(model_version(run), config_version((settings.strategy,))[:12], policy.POLICY_VERSION)
+    versions = Versions(
+        model_version(run), config_version((settings.strategy,))[:12], policy.POLICY_VERSION, run.run_id
+    )
     evidence = run.document("launch_evidence", LaunchEvidence)
     bounded = launch.bounded(narrowed(settings.strategy, responding.trials_behind(run)), evidence)
     result = policy.decide(

@@ -18,6 +18,7 @@ from mktgen.metrics import LIVE
 from mktgen.settings import Settings
 from mktgen.steps.acting import window
 from mktgen.steps.deciding import today
+from mktgen.steps.dispatched import decisions_in_force, made_by_same_model
 from mktgen.steps.runner import Outcome, Platform, Read, Run
 from mktgen.steps.training import campaign_reads
 
@@ -39,7 +40,7 @@ def sent_reads(day: date, platform: Platform) -> list[Read]:
     return [
         *today(("attributions",), day, "attribute"),
         *today(("outcomes",), day, "collect_outcomes"),
-        Read("decisions", decided_days(day, platform), required=False),
+        Read("decisions", (), manifests=decisions_in_force(platform, decided_days(day, platform))),
         *offers,
     ]
 
@@ -49,11 +50,12 @@ def judge_reads(day: date, platform: Platform) -> list[Read]:
     decided = decided_days(day, platform)
     earlier = [found for found in platform.store.partitions("effect_ledger") if found < day][-1:]
     start = began(_stored_ledger(platform, earlier), list(decided))
+    in_force = decisions_in_force(platform, decided)
     known = sorted({*decided, *([start] if start and decided else [])})
     return [
         *sent_reads(day, platform),
         Read("effect_ledger", tuple(earlier), required=False),
-        Read("response_scores", decided, required=False),
+        Read("response_scores", (), manifests=made_by_same_model(platform.store, "response_scores", in_force)),
         Read("customer_features", tuple(known), required=False),
     ]
 

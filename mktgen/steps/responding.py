@@ -21,6 +21,7 @@ from mktgen.response.past import held_out_effects
 from mktgen.response.succession import against_champion
 from mktgen.response.trials import NotRandomised, TooFewTrials
 from mktgen.settings import Settings
+from mktgen.steps.dispatched import dispatched_decisions, dispatches
 from mktgen.steps.runner import Outcome, Platform, Read, Run
 from mktgen.steps.training import campaign_reads
 from mktgen.strategy.exploration import exploration
@@ -31,26 +32,45 @@ MODEL: Final = "model.npz"
 # -- trials, in the feedback of a day -------------------------------------------------------------------------------------
 def trial_reads(day: date, platform: Platform) -> list[Read]:
     decided = day - timedelta(days=platform.settings.response.window_days)
-    ours = (Read(name, _stored(platform, name, decided), required=False) for name in ("decisions", "sends"))
+    sends = dispatches(platform, decided)
     offers = (read for read in campaign_reads(day, platform) if read.artefact == "offers")
-    return [Read("outcomes", (day,), True, "collect_outcomes"), *ours, *offers]
-
-
-def _stored(platform: Platform, artefact: str, day: date) -> tuple[date, ...]:
-    return (day,) if platform.store.current(artefact, day) else ()
+    return [
+        Read("outcomes", (day,), True, "collect_outcomes"),
+        Read("decisions", (), manifests=dispatched_decisions(platform, sends)),
+        Read("sends", (), manifests=sends[-1:]),
+        *offers,
+    ]
 
 
 def collect_trials(run: Run) -> Outcome:
     """The decisions whose window ends today, if they were dispatched: what was drawn, and what came of it."""
     decided = run.day - timedelta(days=run.settings.response.window_days)
-    if not (run.has("decisions") and run.has("sends")):
-        return Outcome(tables={"trials": TRIALS.empty()}, notes=[f"nothing was dispatched for {decided}: no trials"])
+    if not run.has("sends"):
+        return _no_trials(f"nothing was dispatched for {decided}")
+    if len(run.inputs["decisions"]) > 1:
+        return _no_trials(
+            f"{decided} was decided anew and dispatched again: which draw reached whom is not one experiment"
+        )
+    others = (
+        run.table("sends")
+        .filter(pl.col("status") != "refused")
+        .join(run.table("decisions"), on="decision_id", how="anti")
+        .height
+    )
+    if others:
+        return _no_trials(
+            f"{others} contacts of {decided} belong to decisions that were made anew before they were sent"
+        )
     offers = run.table("offers").unique("offer_id", keep="last", maintain_order=True)
     found = matured_trials(
         run.table("decisions"), run.table("sends"), run.table("outcomes"), OFFERS.check(offers), decided, run.day,
         run.settings.strategy,
     )  # fmt: skip
     return Outcome(tables={"trials": found}, notes=[f"{found.height} trials of {decided} matured"])
+
+
+def _no_trials(why: str) -> Outcome:
+    return Outcome(tables={"trials": TRIALS.empty()}, notes=[f"no trials: {why}"])
 
 
 # -- the model, in the loop -----------------------------------------------------------------------------------------------

@@ -79,12 +79,16 @@ class Platform:
 
 @dataclass(frozen=True)
 class Read:
-    """An input: an artefact over days. `written_by` is named to the person when a required day is missing."""
+    """An input: an artefact over days. `written_by` is named to the person when a required day is missing.
+
+    manifests: these, whatever is current; for what went by a version that may have been made anew since.
+    """
 
     artefact: str
     days: tuple[date, ...]
     required: bool = True
     written_by: str = ""
+    manifests: tuple[Manifest, ...] | None = None
 
 
 @dataclass
@@ -237,6 +241,9 @@ def resolve(name: str, day: date, reads: list[Read], platform: Platform) -> dict
     """What is stored of the inputs. Raises MissingArtefact naming the days that are missing, and the step to run."""
     inputs: dict[str, list[Manifest]] = {}
     for read in reads:
+        if read.manifests is not None:
+            inputs[read.artefact] = list(read.manifests)
+            continue
         found = platform.store.currents(read.artefact, read.days)
         if read.required and len(found) < len(read.days):
             have = {manifest.partition for manifest in found}

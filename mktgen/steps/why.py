@@ -12,6 +12,7 @@ from mktgen.contracts import ContractError
 from mktgen.documents import AllocationReport, ResponseReport, Strategy
 from mktgen.documents.why import WhyDecision
 from mktgen.errors import MissingArtefact
+from mktgen.steps.dispatched import stored_runs
 from mktgen.steps.runner import Platform
 from mktgen.steps.why_sent import sending
 from mktgen.store import Manifest, Store
@@ -79,11 +80,9 @@ def _others(store: Store, days: list[date]) -> Iterator[Manifest]:
     """Decisions of the days that were made anew since: what was sent may have been among them."""
     for day in days:
         current = store.current("decisions", day)
-        for name in store.objects.folders(f"decisions/dt={day}/"):
-            run = name.removeprefix("run=")
-            manifest = store.manifest_of_run("decisions", day, run)
-            if manifest is not None and (current is None or run != current.run):
-                yield manifest
+        yield from (
+            found for found in stored_runs(store, "decisions", day) if current is None or found.run != current.run
+        )
 
 
 def _not_found(store: Store, decision_id: str, partition: date | None, days: list[date], unreadable: int) -> str:

@@ -19,11 +19,12 @@ _ACTION: Final = ("campaign_id", "offer_id", "p_redeem", "value_minor", "cost_mi
 
 @dataclass(frozen=True)
 class Versions:
-    """What made a decision: written into every row."""
+    """What made a decision: written into every row, all but `derivation`, which its identity comes from."""
 
     model: str
     config: str
     policy: str
+    derivation: str  # of all inputs, settings and code: decisions made anew from others are other decisions
 
 
 def decision_rows(
@@ -108,7 +109,7 @@ def _items(decided: pl.DataFrame, recommendations: pl.DataFrame | None, limit: i
 
 def _decision_ids(customers: pl.Series, partition: date, versions: Versions) -> pl.Series:
     def identity(customer: str) -> str:
-        text = "\x1f".join([partition.isoformat(), customer, versions.model, versions.policy, versions.config])
+        text = "\x1f".join([partition.isoformat(), customer, versions.derivation])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     return pl.Series([identity(customer) for customer in customers], dtype=pl.String)

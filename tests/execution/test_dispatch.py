@@ -17,7 +17,8 @@ import pytest
 
 from mktgen.documents import Approval
 from mktgen.errors import NotAllowed
-from mktgen.execution.dispatch import Dispatch, check_allowed, dispatch
+from mktgen.execution.dispatch import Dispatch, check_allowed, dispatch, plan
+from mktgen.execution.ledger import Ledger, Verdict
 from mktgen.store import ObjectStore
 from tests.execution.conftest import DAY, approval, decision, decisions, desk, messages_for, published
 
@@ -90,6 +91,29 @@ def test_new_decisions_of_the_day_can_not_contact_again(objects: ObjectStore) ->
     assert done.sends["decision_id"].to_list() == ["d1-0001"]
     assert done.sends["offer_id"].to_list() == ["18:c1"]
     assert len(outbox(objects)) == 1
+
+
+@pytest.mark.parametrize(
+    ("left", "found"), [("claim", "refused"), ("failed attempt", "refused"), ("open attempt", "unconfirmed")]
+)
+def test_a_decision_made_anew_meets_what_a_killed_dispatch_of_the_one_before_left(
+    objects: ObjectStore, left: str, found: str
+) -> None:
+    first = decisions([decision(1)])
+    [(send, _)] = plan(first, messages_for(first), "outbox", DAY)
+    ledger = Ledger(objects)
+    ledger.claim(send)
+    if left != "claim":
+        attempt = ledger.attempt(send, Verdict("", "", "2017-03-02T15:00:00+00:00", {}))
+        if left == "failed attempt":
+            ledger.fail(send, attempt, "the mail server put it off")
+    anew = decisions([decision(1, action="18:c2", version="2")])
+    done = run(objects, anew)
+    assert statuses(done) == {found: 1}
+    assert outbox(objects) == []
+    assert [trace.rule for trace in done.traces] == (["superseded"] if found == "refused" else [""])
+    assert run(objects, anew).sends.equals(done.sends)
+    assert run(objects, first).sends["status"].to_list() == ["refused" if found == "refused" else "sent"]
 
 
 def test_another_campaign_of_the_day_can_not_contact(objects: ObjectStore) -> None:

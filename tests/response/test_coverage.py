@@ -24,8 +24,13 @@ class Tally:
     above: float
 
 
-def tally(worlds: int, customers: int, spread: float, first_seed: int, base: float = -1.5) -> Tally:
-    """Worlds whose effects are drawn: a common and an own straight line of standard deviation `spread`, means of 40."""
+def tally(
+    worlds: int, customers: int, spread: float, first_seed: int, base: float = -1.5, louder: float = 0.0
+) -> Tally:
+    """Worlds whose effects are drawn: a common and an own straight line of standard deviation `spread`, means of 40.
+
+    louder: as in make_trials.
+    """
     individual, mean, above = [], [], []
     for seed in range(first_seed, first_seed + worlds):
         rng = np.random.default_rng(seed)
@@ -36,7 +41,7 @@ def tally(worlds: int, customers: int, spread: float, first_seed: int, base: flo
             moved: np.ndarray = level + x @ slopes
             return moved
 
-        world = make_trials(customers, seed, effect, base=base)
+        world = make_trials(customers, seed, effect, base=base, louder=louder)
         model, _ = fit_response(world.trials, world.covariates, SETTINGS, PARTITION, seed)
         table = model.effects(world.features)
         truth, low, high = world.truth["truth"].to_numpy(), table["low"].to_numpy(), table["high"].to_numpy()
@@ -62,6 +67,15 @@ def test_hundreds_of_worlds(customers: int, spread: float) -> None:
     found = tally(300, customers, spread, 1000)
     assert 0.93 <= found.individual <= 0.98, found
     assert 0.93 <= found.mean <= 0.97, found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("louder", [0.6, 1.15])
+def test_hundreds_of_worlds_with_loud_and_quiet_customers(louder: float) -> None:
+    """Noise of a customer one standard deviation out is 3 and 10 times that of one as far on the other side."""
+    found = tally(300, 1200, 50.0, 9000, louder=louder)
+    assert 0.92 <= found.individual <= 0.98, found
+    assert 0.92 <= found.mean <= 0.97, found
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from scipy.optimize import approx_fprime
 from mktgen.response import posterior
 from mktgen.response.basis import fit_basis
 from mktgen.response.held_out import expected, scores
-from mktgen.response.moments import Errors, Layout, Moments, collect, errors, lay_out
+from mktgen.response.moments import Errors, Layout, Moments, Weights, collect, errors, lay_out
 from mktgen.response.posterior import components, held_out_mean, integrate
 from mktgen.response.trials import Trials, admit
 from mktgen.settings import ResponseSettings
@@ -36,9 +36,10 @@ class Fixture:
         rng = np.random.default_rng(4)
         self.q = 300 + 50 * rng.normal(size=(400, 3))
         self.left = (self.reward - expected(self.q, self.trials))[:, None]
-        self.weight = rng.uniform(0.5, 1.0, 400)
+        self.weights = Weights(rng.uniform(0.5, 1.0, 400), rng.uniform(0.3, 1.7, 400))
+        self.weight = self.weights.both
         self.fold = (np.arange(200) % 3)[self.trials.customer]
-        self.moments: Moments = collect(self.layout, self.design, self.trials, self.left, self.weight, self.fold)
+        self.moments: Moments = collect(self.layout, self.design, self.trials, self.left, self.weights, self.fold)
 
     def regressors(self) -> np.ndarray:
         contrast, layout = self.trials.contrast, self.layout
@@ -77,17 +78,31 @@ def test_sums_are_those_of_the_whole_design(made: Fixture) -> None:
     assert made.moments.gram.sum(axis=0) == pytest.approx((z * made.weight[:, None]).T @ z)
     first = made.fold == 0
     assert made.moments.side[0, :, 0] == pytest.approx(z[first].T @ (made.weight * made.left[:, 0])[first])
-    assert made.moments.effective[0] == pytest.approx((made.weight @ z[:, 0] ** 2) ** 2 / (made.weight @ z[:, 0] ** 4))
+    assert made.moments.effective[0] == pytest.approx(
+        (made.weight @ z[:, 0] ** 2) ** 2 / (made.weights.age @ (made.weights.precision * z[:, 0] ** 2) ** 2)
+    )
 
 
 def test_errors_add_up_a_customer_before_they_are_squared(made: Fixture) -> None:
     z, coefficients = made.regressors(), np.full((made.layout.size, 1), 3.0)
-    found = errors(made.layout, made.design, made.trials, made.left, made.weight, coefficients)[0]
+    found = errors(made.layout, made.design, made.trials, made.left, made.weights, coefficients)[0]
     residual = made.left[:, 0] - z @ coefficients[:, 0]
-    s = z * (np.sqrt(made.weight) * residual)[:, None]
+    s = z * (np.sqrt(made.weights.age) * made.weights.precision * residual)[:, None]
     by_customer = s[0::2] + s[1::2]
-    assert found.residual == pytest.approx(residual)
     assert found.meat == pytest.approx(by_customer.T @ by_customer)
+
+
+def test_where_the_noise_is_what_the_weights_say_errors_are_the_modelled_ones(made: Fixture) -> None:
+    rng, draws = np.random.default_rng(6), 400
+    weights = Weights(
+        np.ones(400), np.where(np.arange(400) % 7 < 3, 0.1, 1.675)
+    )  # ten to one, in standard deviations 1:4
+    gram = collect(made.layout, made.design, made.trials, made.left, weights, made.fold).gram.sum(axis=0)
+    noise = 90.0 * rng.normal(size=(400, draws)) / np.sqrt(weights.precision)[:, None]
+    found = errors(made.layout, made.design, made.trials, noise, weights, np.zeros((made.layout.size, draws)))
+    meat = np.mean([each.meat for each in found], axis=0)
+    assert np.diag(meat) == pytest.approx(90.0**2 * np.diag(gram), rel=0.12)
+    assert np.mean([each.kurtosis for each in found]) == pytest.approx(3.0, abs=0.1)
 
 
 def test_the_gradient_of_the_marginal_likelihood_is_right(made: Fixture) -> None:
@@ -112,7 +127,7 @@ def test_with_plain_noise_the_robust_posterior_is_the_bayesian_one(made: Fixture
     plain = np.linalg.inv(gram / found.noise + np.diag(1 / scales**2))
     # Fixed: a prior of no width around the mode.
     fixed = replace(found, precision=1e12 * np.eye(len(found.log_spread)), used=0.0)
-    known = integrate(made.layout, made.moments, 0, fixed, Errors(gram * found.noise, made.left[:, 0], 3.0), seed=1)
+    known = integrate(made.layout, made.moments, 0, fixed, Errors(gram * found.noise, 3.0), seed=1)
     assert known.covariance == pytest.approx(plain, rel=1e-3, abs=1e-3 * np.diag(plain).max())
     side = made.moments.side[:, :, 0].sum(axis=0)
     assert known.mean == pytest.approx(plain @ side / found.noise, rel=1e-3, abs=0.05)
@@ -120,7 +135,7 @@ def test_with_plain_noise_the_robust_posterior_is_the_bayesian_one(made: Fixture
 
 def test_unknown_variances_of_effects_widen_the_posterior(made: Fixture) -> None:
     found = components(made.layout, made.moments, 0, 1e-9)
-    wrong = Errors(made.moments.gram.sum(axis=0) * found.noise, made.left[:, 0], 3.0)
+    wrong = Errors(made.moments.gram.sum(axis=0) * found.noise, 3.0)
     fixed = replace(found, precision=1e12 * np.eye(len(found.log_spread)), used=0.0)
     narrow, wide = (integrate(made.layout, made.moments, 0, each, wrong, seed=1) for each in (fixed, found))
     assert np.trace(wide.covariance) > np.trace(narrow.covariance)

@@ -16,6 +16,7 @@ from mktgen.store import Provenance
 from tests.feedback.shop import DAY, day
 from tests.feedback.test_effect_ledger import KNOWN, MONEY, market
 from tests.steps.conftest import PlatformOf
+from tests.support.sent_day import store_sends
 
 BY = Provenance("test", "r", "", "", 0, ())
 OFFER = "18:c1"
@@ -41,7 +42,7 @@ def stored(platform: Platform, sent: Sent, learned: bool, gain: float = 60.0) ->
         (f"s{row['n']}", row["reference_id"], row["customer_id"], "18", OFFER, "outbox", DAY, "sent", "")
         for row in delivered.iter_rows(named=True)
     ]
-    write("sends", DAY, pl.DataFrame(sends, schema=contracts.SENDS.columns, orient="row"), BY)
+    store_sends(platform.store, DAY, sends, BY)
     write("customer_features", DAY, features(sent, gain), BY)
     if learned:
         told = sent.decisions[DAY].select(

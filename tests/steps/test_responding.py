@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -14,6 +15,7 @@ from mktgen.steps.responding import covariates, serving_reads, value_note
 from mktgen.steps.runner import Platform, Run, resolve
 from mktgen.store import Provenance
 from tests.steps.conftest import PlatformOf
+from tests.support.sent_day import store_sends
 
 DECIDED = date(2017, 6, 4)
 MATURED = DECIDED + timedelta(days=7)
@@ -44,13 +46,22 @@ def scores() -> pl.DataFrame:
     ).select(pl.col(name).cast(kind) for name, kind in contracts.CUSTOMER_SCORES.columns.items())
 
 
-def dispatched(platform: Platform, drawn: np.ndarray) -> None:
+def dispatched(platform: Platform, drawn: np.ndarray, by: Provenance = BY, version: str = "d") -> None:
     """A day whose customers were drawn between an offer and no contact, evenly."""
+    decided(platform, drawn, by, version)
+    sent = [
+        (f"s{number}", f"{version}{number}", CUSTOMERS[number], "18", OFFER, "outbox", DECIDED, "sent", "")
+        for number in np.flatnonzero(drawn)
+    ]
+    store_sends(platform.store, DECIDED, sent, by)
+
+
+def decided(platform: Platform, drawn: np.ndarray, by: Provenance = BY, version: str = "d") -> None:
     count = len(CUSTOMERS)
     actions = np.where(drawn, OFFER, NONE).tolist()
     rows = pl.DataFrame(
         {
-            "decision_id": [f"d{number}" for number in range(count)], "customer_id": CUSTOMERS, "segment_id": "s",
+            "decision_id": [f"{version}{number}" for number in range(count)], "customer_id": CUSTOMERS, "segment_id": "s",
             "action": actions, "campaign_id": ["18" if one else None for one in drawn],
             "offer_id": [OFFER if one else None for one in drawn], "item_ids": [["i"]] * count,
             "channel": ["outbox" if one else None for one in drawn], "action_set": [[NONE, OFFER]] * count,
@@ -60,14 +71,7 @@ def dispatched(platform: Platform, drawn: np.ndarray) -> None:
         }
     )  # fmt: skip
     decisions = rows.select(pl.col(name).cast(kind) for name, kind in contracts.DECISIONS.columns.items())
-    platform.store.write_table("decisions", DECIDED, decisions, BY)
-    sent = [
-        (f"s{number}", f"d{number}", CUSTOMERS[number], "18", OFFER, "outbox", DECIDED, "sent", "")
-        for number in np.flatnonzero(drawn)
-    ]
-    platform.store.write_table(
-        "sends", DECIDED, pl.DataFrame(sent, schema=contracts.SENDS.columns, orient="row").sort("send_id"), BY
-    )
+    platform.store.write_table("decisions", DECIDED, decisions, by)
     offer = [(OFFER, "18", "c1", DECIDED, date(2017, 12, 31), 100)]
     platform.store.write_table(
         "offers", DECIDED, pl.DataFrame(offer, schema=contracts.OFFERS.columns, orient="row"), BY
@@ -138,6 +142,47 @@ def test_a_day_that_was_not_dispatched_gives_no_trials(platform_of: PlatformOf) 
     result = pipeline.run_step("collect_trials", MATURED, platform=platform)
     assert result.rows["trials"] == 0
     assert "nothing was dispatched" in result.notes[0]
+
+
+ANEW = replace(BY, run="r2")
+
+
+def test_trials_are_of_the_decisions_that_were_dispatched_not_of_those_made_anew_since(platform_of: PlatformOf) -> None:
+    platform = platform_of()
+    drawn = np.random.default_rng(1).random(len(CUSTOMERS)) < 0.5
+    dispatched(platform, drawn)
+    bought(platform, drawn, effect_minor=1_000)
+    decided(platform, ~drawn, ANEW, "anew")
+    assert platform.store.need("decisions", DECIDED).run == "r2"
+    assert pipeline.run_step("collect_trials", MATURED, platform=platform).rows["trials"] == len(CUSTOMERS)
+    trials = platform.store.read_table(platform.store.need("trials", MATURED)).sort("customer_id")
+    assert (trials["action"] == OFFER).to_numpy().tolist() == drawn.tolist()
+    assert trials["decision_id"].str.starts_with("d").all()
+
+
+def test_a_day_dispatched_twice_by_other_decisions_is_no_experiment(platform_of: PlatformOf) -> None:
+    platform = platform_of()
+    drawn = np.random.default_rng(1).random(len(CUSTOMERS)) < 0.5
+    dispatched(platform, drawn)
+    dispatched(platform, ~drawn, ANEW, "anew")
+    bought(platform, drawn, effect_minor=1_000)
+    result = pipeline.run_step("collect_trials", MATURED, platform=platform)
+    assert result.rows["trials"] == 0
+    assert "dispatched again" in result.notes[0]
+
+
+def test_contacts_of_decisions_that_were_made_anew_before_they_were_sent_are_no_experiment(
+    platform_of: PlatformOf,
+) -> None:
+    platform = platform_of()
+    drawn = np.random.default_rng(1).random(len(CUSTOMERS)) < 0.5
+    decided(platform, drawn)
+    sent = [("s1", "gone", CUSTOMERS[1], "18", OFFER, "outbox", DECIDED, "already_sent", "")]
+    store_sends(platform.store, DECIDED, sent, BY)
+    bought(platform, drawn, effect_minor=1_000)
+    result = pipeline.run_step("collect_trials", MATURED, platform=platform)
+    assert result.rows["trials"] == 0
+    assert "1 contacts" in result.notes[0]
 
 
 def test_vectors_of_another_training_are_no_covariates() -> None:

@@ -21,7 +21,7 @@ from mktgen.strategy.decision_rows import NO_CONTACT, Versions
 from mktgen.strategy.policy import POLICY_VERSION, PolicyResult, decide
 
 DAY = date(2017, 10, 1)
-VERSIONS = Versions(model="m1", config="c1", policy=POLICY_VERSION)
+VERSIONS = Versions(model="m1", config="c1", policy=POLICY_VERSION, derivation="d1")
 ALONE = StrategySettings().no_contact_floor
 NOBODY = pl.DataFrame(schema={"customer_id": pl.String, "contacts": pl.Int64})
 

@@ -69,7 +69,7 @@ def make_day() -> Day:
     )
     segments, members = segment(world.features, world.scores, world.customers, SETTINGS, 1)
     recommendations = world.item_scores.select("customer_id", "item_id", "seen", "rank")
-    versions = Versions(model="m1", config="c1", policy="p1")
+    versions = Versions(model="m1", config="c1", policy="p1", derivation="d1")
     result = decide(scores, members, SETTINGS, PARTITION, 1, versions, "key", NOBODY, recommendations)
     texts = (result.decisions, recommendations, world.items, world.offers, segments, world.campaigns, SETTINGS)
     inputs = StrategyInputs(

@@ -62,10 +62,12 @@ def make_trials(
     age: int = 1,
     explored: float = 1.0,
     base: float = -1.5,
+    louder: float = 0.0,
 ) -> TrialWorld:
     """One trial per customer and day, the newest `age` days before PARTITION.
 
     explored: share drawn evenly from the action set; the rest get the action a rule prefers, as an exploring policy does.
+    louder: log of a customer's noise over `noise`, per unit of the last covariate.
     base: log odds of conversion without contact; a contact's effect moves them by effect / 100.
     """
     rng = np.random.default_rng(seed)
@@ -79,7 +81,8 @@ def make_trials(
     chance[np.arange(len(x)), preferred] += 1 - explored
     drawn = (rng.random(len(x))[:, None] > np.cumsum(chance, axis=1)[:, :-1]).sum(axis=1)  # number: no contact
     gain = np.append(true, np.zeros((len(x), 1)), axis=1)[np.arange(len(x)), drawn]
-    reward = 300 + 150 * x[:, 0] + 80 * x[:, 2] + gain + lasting + noise * rng.normal(size=len(x))
+    reward = 300 + 150 * x[:, 0] + 80 * x[:, 2] + gain
+    reward += np.exp(louder * x[:, -1]) * (lasting + noise * rng.normal(size=len(x)))
     converted = rng.random(len(x)) < 1 / (1 + np.exp(-(base + 0.5 * x[:, 0] + gain / 100)))
     names = [*actions, "no_contact"]
     when = [PARTITION - timedelta(days=age + days - 1 - day) for day in range(days)] * customers

@@ -1,0 +1,82 @@
+"""Which decisions a day's dispatch went by. A day may have been decided anew since; what was sent is not changed by that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+
+from mktgen.documents import PublishedStrategy
+from mktgen.errors import MissingArtefact
+from mktgen.steps.runner import Platform
+from mktgen.store import Manifest, Store, parse_uri
+
+
+def dispatches(platform: Platform, day: date) -> tuple[Manifest, ...]:
+    """All tables of sends that were ever written for a day, the current one last; empty where nothing was dispatched."""
+    store, current = platform.store, platform.store.current("sends", day)
+    if current is None:
+        return ()
+    others = (manifest for manifest in stored_runs(store, "sends", day) if manifest.run != current.run)
+    return (*others, current)
+
+
+def dispatched_decisions(platform: Platform, sends: Iterable[Manifest]) -> tuple[Manifest, ...]:
+    """The decisions that dispatches went by, one manifest for each set of them, that of the last dispatch last.
+
+    More than one: the day was dispatched, decided anew, approved and dispatched again. Raises MissingArtefact where
+    decisions that were dispatched are gone.
+    """
+    found: dict[str, Manifest] = {}
+    for manifest in sends:
+        decisions = _decisions_of(platform, manifest)
+        found.pop(decisions.digest, None)
+        found[decisions.digest] = decisions
+    return tuple(found.values())
+
+
+def decisions_in_force(platform: Platform, days: Iterable[date]) -> tuple[Manifest, ...]:
+    """Of each day the decisions it was dispatched by; those that are current where nothing was; in order of days."""
+    found = []
+    for day in sorted(days):
+        sends = platform.store.current("sends", day)
+        decisions = _decisions_of(platform, sends) if sends else platform.store.current("decisions", day)
+        found += [decisions] if decisions is not None else []
+    return tuple(found)
+
+
+def made_by_same_model(store: Store, artefact: str, decisions: Iterable[Manifest]) -> tuple[Manifest, ...]:
+    """Of each of these decisions the artefact of the day that came from the response model they went by, where stored."""
+    found = []
+    for manifest in decisions:
+        day = date.fromisoformat(manifest.partition)
+        current, model = store.current(artefact, day), _response_model(manifest)
+        candidates = [current] if current is not None else []
+        if current is None or _response_model(current) != model:
+            candidates = stored_runs(store, artefact, day)
+        found += [candidate for candidate in candidates if _response_model(candidate) == model][:1]
+    return tuple(found)
+
+
+def stored_runs(store: Store, artefact: str, day: date) -> list[Manifest]:
+    """Every complete run of an artefact for a day, in order of their names."""
+    names = store.objects.folders(f"{artefact}/dt={day}/")
+    found = (store.manifest_of_run(artefact, day, name.removeprefix("run=")) for name in names)
+    return [manifest for manifest in found if manifest is not None]
+
+
+def _decisions_of(platform: Platform, sends: Manifest) -> Manifest:
+    store, day = platform.store, date.fromisoformat(sends.partition)
+    run = next((parent.run for parent in sends.parents if parent.artefact == "published"), "")
+    release = store.manifest_of_run("published", day, run) if run else None
+    uri = store.read_document(release, PublishedStrategy).decisions_uri if release else ""
+    found = store.manifest_of_run(*parse_uri(uri)) if uri else None
+    if found is None:
+        raise MissingArtefact(
+            f"the sends of {day} (run {sends.run}) went by decisions that are gone ({uri or 'their release too'}): what "
+            "was sent can't be followed. Restore them from a backup of the bucket, or set the day's sends aside"
+        )
+    return found
+
+
+def _response_model(manifest: Manifest) -> tuple[str, ...]:
+    return tuple(sorted(parent.digest for parent in manifest.parents if parent.artefact == "response_model"))
