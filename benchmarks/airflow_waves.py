@@ -100,6 +100,7 @@ def sections(scenario: str, copies: int, budget_minor: int, customers: int) -> d
             "contact_cost_minor": load(scenario).contact_cost_minor,
             "margin_share": load(scenario).margin_share,
             "contact_cap_days": WINDOW_DAYS,
+            "cohorts": 1,  # a wave is a week's only decision
             "propensity_floor": FLOOR,
             "exploring_trials": customers,
         },

@@ -16,6 +16,7 @@ from mktgen.models.base import CategoryModel, History, Model, VectorModel
 from mktgen.settings import FeatureSettings
 from mktgen.steps import proposing, responding
 from mktgen.steps.data import days_between
+from mktgen.steps.dispatched import decisions_in_force
 from mktgen.steps.runner import Outcome, Platform, Read, Run
 from mktgen.steps.training import CAMPAIGN_TABLES, REDEMPTION, campaign_reads, training_day
 from mktgen.steps.validation import champion_days, load_model
@@ -33,6 +34,7 @@ from mktgen.strategy import (
     recommendations,
     redemption,
     segments,
+    turns,
 )  # fmt: skip
 from mktgen.strategy.decision_rows import NO_CONTACT, Versions
 from mktgen.strategy.exploration import narrowed
@@ -164,7 +166,15 @@ def allocate_reads(day: date, platform: Platform) -> list[Read]:
         catalogue(platform),
         *campaign_reads(day, platform),
         recent_sends(day, platform),
+        _running_trials(day, platform),
     ]
+
+
+def _running_trials(day: date, platform: Platform) -> Read:
+    """The decisions that were dispatched, and whose window is not over by the end of today."""
+    since = day - timedelta(days=platform.settings.response.window_days)
+    days = [found for found in platform.store.partitions("sends") if since < found < day]
+    return Read("decisions", (), manifests=decisions_in_force(platform, days))
 
 
 def _affinity_lines(day: date, platform: Platform) -> Read:
@@ -205,7 +215,9 @@ def allocate(run: Run) -> Outcome:
     )  # fmt: skip
     candidates, draws = responding.worth(run, candidates, settings)
     types = campaign_types(campaigns["campaigns"])
+    waits = _waiting(run)
     allowed = contact_history.contactable(candidates, run.table("sends"), settings.contact, types, run.day)
+    allowed = allowed.join(waits, on="customer_id", how="anti")
     versions = Versions(
         model_version(run), config_version((settings.strategy,))[:12], policy.POLICY_VERSION, run.run_id
     )
@@ -232,7 +244,7 @@ def allocate(run: Run) -> Outcome:
         tables={
             "offer_scores": candidates,
             "decisions": result.decisions,
-            "excluded_offers": _excluded(run, candidates, eligible, types),
+            "excluded_offers": _excluded(run, candidates, eligible, types, waits),
         },
         documents={"allocation": plan},
         notes=[note, *plan.notes],
@@ -255,12 +267,21 @@ def _eligible(run: Run, allowed: pl.DataFrame) -> pl.DataFrame:
     return policy.eligible_candidates(allowed, _arms(run), strategy, holdout_key(run), recent_contacts(run))
 
 
-def _excluded(run: Run, candidates: pl.DataFrame, eligible: pl.DataFrame, types: dict[str, str]) -> pl.DataFrame:
+def _waiting(run: Run) -> pl.DataFrame:
+    """The customers who are not decided on today."""
+    customers, strategy = run.table("customer_segments")["customer_id"], run.settings.strategy
+    before, window = run.tables_by_day("decisions"), run.settings.response.window_days
+    return turns.waiting(customers, run.day, strategy, holdout_key(run), before, window)
+
+
+def _excluded(
+    run: Run, candidates: pl.DataFrame, eligible: pl.DataFrame, types: dict[str, str], waits: pl.DataFrame
+) -> pl.DataFrame:
     """contracts.EXCLUDED_OFFERS of the day."""
     settings, key = run.settings, holdout_key(run)
     return exclusions.excluded_offers(
         candidates, eligible, _arms(run), recent_contacts(run), run.table("sends"), types, settings.strategy,
-        settings.contact, run.day, key,
+        settings.contact, run.day, key, waits,
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from mktgen.errors import PermanentError
 from mktgen.settings import ContactSettings, StrategySettings
 from mktgen.strategy import arms
 from mktgen.strategy.contact_history import contactable
+from mktgen.strategy.turns import NOT_TODAY, RUNNING_TRIAL
 
 HOLDOUT: Final = "holdout"
 CONTACT_CAP: Final = "contact_cap"
@@ -33,12 +34,14 @@ def excluded_offers(
     contact: ContactSettings,
     partition: date,
     holdout_key: str,
+    waiting: pl.DataFrame,
 ) -> pl.DataFrame:
     """contracts.EXCLUDED_OFFERS of `candidates` (contracts.OFFER_SCORES) that are not among `eligible`, sorted.
 
-    eligible: what the policy drew from (policy.eligible_candidates). among: customer_id, arm. The other arguments are
-    those the policy was given. Where several rules hold, the first of this order is named: hold-out, the cap, a further
-    cap, campaigns that exclude one another, the campaign's own hold-out. Raises PermanentError for a candidate that is
+    eligible: what the policy drew from (policy.eligible_candidates). among: customer_id, arm. waiting: turns.waiting of the
+    day. The other arguments are those the policy was given. Where several rules hold, the first of this order is named:
+    hold-out, the cap, a further cap, a trial that is running, another day's turn, campaigns that exclude one another, the
+    campaign's own hold-out. Raises PermanentError for a candidate that is
     missing without a rule: then the rules here are not the policy's.
     """
     left_out = candidates.select("customer_id", "campaign_id", "offer_id").join(eligible, on=_KEY, how="anti")
@@ -52,6 +55,7 @@ def excluded_offers(
         .join(_kept(capped, "under_caps"), on=_KEY, how="left")
         .join(_kept(allowed, "allowed"), on=_KEY, how="left")
         .join(_kept(apart, "in_campaign"), on=_KEY, how="left")
+        .join(waiting.rename({"rule": "waits", "detail": "until"}), on="customer_id", how="left")
     )
     cap = f"in the last {settings.contact_cap_days} days; {settings.contact_cap} allowed"
     rules = [
@@ -60,6 +64,7 @@ def excluded_offers(
         (CONTACT_CAP, pl.col("contacts").fill_null(0) >= settings.contact_cap,
          pl.format("{} contacts {}", pl.col("contacts"), pl.lit(cap))),
         (FURTHER_CAP, pl.col("under_caps").is_null(), pl.lit(f"a further cap is reached: {_caps(contact)}")),
+        *((rule, pl.col("waits") == rule, pl.col("until")) for rule in (RUNNING_TRIAL, NOT_TODAY)),
         (CAMPAIGN_CONFLICT, pl.col("allowed").is_null(), pl.lit("contacted lately for a campaign that excludes this one")),
         (CAMPAIGN_HOLDOUT, pl.col("in_campaign").is_null(),
          pl.lit(f"held out from this campaign alone, as {share:.0%} of customers are")),

@@ -26,6 +26,7 @@ from tests.support.s3_server import S3Server
 SETTINGS = {
     "strategy": {
         "budget_minor": 9_000,
+        "cohorts": 1,
         "campaign_holdout_share": 0.1,
         "usual_share": 0.2,
         "propensity_floor": 0.05,
@@ -149,10 +150,22 @@ def test_the_text_fits_a_terminal_and_says_what_it_must(day: Platform) -> None:
             assert words in text
 
 
+def test_whose_turn_it_is_not_is_told_when_it_is(platform_of: PlatformOf) -> None:
+    platform = decided(platform_of(**SETTINGS | {"strategy": SETTINGS["strategy"] | {"cohorts": 7}}))
+    rows = decisions(platform).filter(pl.col("arm") == "policy")
+    drawn = rows.filter(pl.col("action_set").list.len() > 1).height
+    assert 0 < drawn < rows.height / 4
+    left_out = platform.store.read_table(platform.store.need("excluded_offers", PARTITION)).filter(rule="turn")
+    one = rows.filter(pl.col("customer_id") == left_out["customer_id"][0])
+    found = told(platform, one)
+    assert found.decided_by == "turn"
+    assert any("next on 2017-10-0" in line for line in found.because)
+
+
 def test_a_decision_that_is_not_there_gets_help(day: Platform) -> None:
     with pytest.raises(MissingArtefact, match="column decision_id"):
         why(day, "nonsense")
-    with pytest.raises(MissingArtefact, match=f"there are decisions of {PARTITION}"):
+    with pytest.raises(MissingArtefact, match=f"there are decisions of {PARTITION - timedelta(days=1)}, {PARTITION}"):
         why(day, decisions(day)["decision_id"][0], date(2017, 1, 1))
 
 

@@ -13,6 +13,7 @@ from mktgen.store import Provenance, parallel
 from mktgen.strategy.mailings import AFFINITY_DAYS, redemption_examples
 from mktgen.strategy.redemption import fit_redemption
 from tests.support.campaign_world import PARTITION, World, make_world
+from tests.support.sent_day import store_sends
 
 BY = Provenance("test", "r", "", "", 0, ())
 SPAN = {"training_partition": PARTITION, "evaluation_from": PARTITION, "evaluation_to": PARTITION}
@@ -88,4 +89,5 @@ def write_lines(platform: Platform, world: World) -> None:
 def sent_before(platform: Platform, customer: str, day: date, campaign: str = "14") -> None:
     """A contact of an earlier day."""
     row = ("s0", "d0", customer, campaign, f"{campaign}:0", "outbox", day, "sent", None)
-    platform.store.write_table("sends", day, pl.DataFrame([row], schema=contracts.SENDS.columns, orient="row"), BY)
+    platform.store.write_table("decisions", day, contracts.DECISIONS.empty(), BY)
+    store_sends(platform.store, day, [row], BY)
