@@ -7,13 +7,14 @@ backfill `marketing_loop`, and this follows.
    on or after `execution.live_from`, and it has not been sent.
 2. `approve` waits for a person (*Required Actions*, here or in the navigation). No answer within 36 hours is a rejection.
 3. `record_approval` keeps the answer and who gave it. After a rejection nothing is sent.
-4. `dispatch` sends each message once, whatever is run again.
+4. `wait_for_hour` waits for the planned hour where the channel sends at once (e-mail), and passes where it holds messages.
+5. `dispatch` sends each message once, whatever is run again.
 
 Several days may wait for their answers side by side.
 """
 
 from airflow.sdk import DAG, IdentityMapper, PartitionedAssetTimetable
-from mktgen_airflow import DEFAULT_ARGS, STRATEGY_PUBLISHED, approve, is_newest, record_approval, step
+from mktgen_airflow import DEFAULT_ARGS, STRATEGY_PUBLISHED, approve, is_newest, record_approval, step, wait_for_hour
 
 with DAG(
     "marketing_execution",
@@ -26,4 +27,4 @@ with DAG(
     tags=["mktgen", "execution"],
 ):
     shown, question = is_newest(), approve()
-    shown >> question >> record_approval(shown, question.output) >> step("dispatch")
+    shown >> question >> record_approval(shown, question.output) >> wait_for_hour() >> step("dispatch")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from mktgen.errors import PermanentError
@@ -226,6 +226,11 @@ def may_dispatch(partition: date, platform: Platform | None = None) -> tuple[boo
     """Whether a day's strategy may be put before an approver, and the reason."""
     refused = sending.refusal(platform or Platform.from_environment(), partition)
     return refused is None, refused or f"{partition} is the newest published day and live: an approver may be asked"
+
+
+def hands_over_from(partition: date, platform: Platform | None = None) -> datetime | None:
+    """The moment from which a day's messages may be dispatched; None: at any time, the channel holds them."""
+    return sending.hands_over_from(platform or Platform.from_environment(), partition)
 
 
 def record_approval(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Final, Literal, TypeVar
 
 import polars as pl
@@ -54,12 +54,18 @@ class Dispatch:
 
 @dataclass(frozen=True)
 class Desk:
-    """What a contact is made with."""
+    """What a contact is made with. clock: of a channel that hands over at once, None where messages are held."""
 
     channel: Channel
     ledger: Ledger
     book: ContactBook
     policy: Policy
+    clock: Callable[[], datetime] | None = None
+
+    @property
+    def policy_now(self) -> Policy:
+        """What holds for a contact that is judged now: what is handed over at once is sent now, not when it was planned."""
+        return replace(self.policy, send_at=self.clock()) if self.clock else self.policy
 
 
 def dispatch(
@@ -230,9 +236,11 @@ def _verdict(send: Send, message: Message | None, desk: Desk) -> Verdict:
     contacts = desk.ledger.contacts(send, desk.policy.widest_days)
     others = tuple(OtherContact(contact.day, contact.campaign_id) for contact in contacts)
     facts = Facts(send.customer_id, send.campaign_id, send.sent_for, message is not None, page.records, others)
-    judgement = judge(facts, desk.policy)
+    policy = desk.policy_now
+    judgement = judge(facts, policy)
     seen = page.seen | {contact.claim.key: contact.claim.sha256 for contact in contacts}
-    when = judgement.send_at.isoformat() if judgement.send_at else ""
+    moment = policy.send_at if desk.clock else judgement.send_at  # of a refusal too, where a clock was looked at
+    when = moment.isoformat() if moment else ""
     return Verdict(judgement.rule, judgement.detail, when, seen)
 
 

@@ -70,7 +70,8 @@ class Claim:
 class Attempt:
     """The verdict on one attempt. `go` False is a refusal, and final.
 
-    rule: the one that refused. send_at: when to send (ISO, UTC). seen: records and claims that the verdict rests on.
+    rule: the one that refused. send_at: when to send (ISO, UTC), or when a refusal was judged by the clock. seen: records
+    and claims that the verdict rests on.
     """
 
     number: int

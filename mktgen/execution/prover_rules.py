@@ -66,7 +66,8 @@ def consent(scene: Scene) -> Iterator[str]:
             scene, "consent", purpose, lambda state: state != "given" and not (legal_basis and not state)
         )
     for entry in scene.refused_by("consent"):
-        states = [_state(_seen(scene, entry), "consent", purpose, scene.planned) for purpose in scene.proof.purposes]
+        when = _judged_at(scene, entry)
+        states = [_state(_seen(scene, entry), "consent", purpose, when) for purpose in scene.proof.purposes]
         if all(state == "given" or (legal_basis and not state) for state in states):
             yield f"customer {entry.customer_id} was refused for want of consent, but what was seen allows the contact"
     if not scene.proof.purposes:
@@ -78,7 +79,7 @@ def _stopped(scene: Scene, kind: str, about: str, stops: Callable[[str], bool]) 
     words = {"": f"{kind} {about} never given"} | {s: f"{kind} {about} {s}" if about else s for s in _STATES}
     for entry in scene.contacted:
         seen, send_at = _seen(scene, entry), entry.send_at or scene.planned
-        state = _state(seen, kind, about, scene.planned)
+        state = _state(seen, kind, about, _judged_at(scene, entry))
         if stops(state):
             yield f"customer {entry.customer_id} was contacted, but what dispatch read says: {words[state]}"
             continue
@@ -93,7 +94,7 @@ def _stopped(scene: Scene, kind: str, about: str, stops: Callable[[str], bool]) 
             )
     if kind == "suppression":
         for entry in scene.refused_by(kind):
-            if not stops(_state(_seen(scene, entry), kind, about, scene.planned)):
+            if not stops(_state(_seen(scene, entry), kind, about, _judged_at(scene, entry))):
                 yield f"customer {entry.customer_id} was refused by suppression, but was not on the list that was seen"
 
 
@@ -112,6 +113,11 @@ def _state(said: Sequence[Said], kind: str, about: str, send_at: datetime) -> st
         return words[-1].value
     until = [s.value for s in words if s.at <= send_at]
     return until[-1] if until else ""
+
+
+def _judged_at(scene: Scene, entry: CustomerDay) -> datetime:
+    """The moment that the rules went by: as planned, or the clock's where the channel hands over at once."""
+    return scene.planned if scene.proof.holds_messages else entry.send_at or scene.planned
 
 
 def holdout(scene: Scene) -> Iterator[str]:
@@ -143,11 +149,15 @@ def quiet_hours(scene: Scene) -> Iterator[str]:
         local = entry.send_at.astimezone(zone)
         if _quiet(scene, local.hour):
             yield f"customer {entry.customer_id} is contacted at {local:%H:%M} in {zone.key}, in the quiet hours"
-        if not planned <= entry.send_at < planned + timedelta(days=1) or (entry.send_at != planned and not may_defer):
+        moved = entry.send_at != planned and not may_defer and scene.proof.holds_messages
+        if not planned <= entry.send_at < planned + timedelta(days=1) or moved:
             yield f"customer {entry.customer_id} is contacted at {entry.send_at.isoformat()}, planned was {planned.isoformat()}"
     for entry in scene.refused_by("quiet_hours"):
-        if not _quiet(scene, planned.astimezone(_zone(scene, entry)).hour):
-            yield f"customer {entry.customer_id} was refused by quiet hours, but the planned hour is not quiet"
+        if not _quiet(scene, _judged_at(scene, entry).astimezone(_zone(scene, entry)).hour):
+            yield f"customer {entry.customer_id} was refused by quiet hours, but the hour was not quiet"
+    for entry in scene.refused_by("too_late"):
+        if _judged_at(scene, entry) < planned + timedelta(days=1):
+            yield f"customer {entry.customer_id} was refused as too late, and was judged within a day of the planned time"
 
 
 def _zone(scene: Scene, entry: CustomerDay) -> ZoneInfo:

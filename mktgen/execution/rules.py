@@ -20,14 +20,16 @@ from mktgen.settings import ContactSettings, Exclusion, StrategySettings, contac
 class Policy:
     """What the rules go by in one dispatch.
 
-    send_at: when messages of this day are planned to reach customers. time_zone: the shop's, for customers whose own is not
-    known. purposes: what the channel needs consent for. holds_messages: the channel keeps a message until its time.
-    held_out: customers of the day's hold-out. campaign_types: campaign id -> type, for exclusions by type.
+    send_at: when messages of this day are planned to reach customers; where the channel can't hold a message, the moment at
+    which one is judged and handed over. until: from then on it is too late to send. time_zone: the shop's, for customers
+    whose own is not known. purposes: what the channel needs consent for. holds_messages: the channel keeps a message until
+    its time. held_out: customers of the day's hold-out. campaign_types: campaign id -> type, for exclusions by type.
     """
 
     strategy: StrategySettings
     contact: ContactSettings
     send_at: datetime
+    until: datetime
     time_zone: str
     purposes: tuple[str, ...]
     holds_messages: bool
@@ -91,6 +93,12 @@ def planned_send_at(partition: date, hour: int, time_zone: str) -> datetime:
 # -- the rules ----------------------------------------------------------------------------------------------------------
 def no_message(facts: Facts, policy: Policy) -> str | None:
     return None if facts.has_message else "no message was written for this decision"
+
+
+def too_late(facts: Facts, policy: Policy) -> str | None:
+    if policy.send_at < policy.until:
+        return None
+    return f"it was to be sent before {policy.until:%Y-%m-%d %H:%M} UTC"
 
 
 def suppression(facts: Facts, policy: Policy) -> str | None:
@@ -159,7 +167,7 @@ def frequency_cap(facts: Facts, policy: Policy) -> str | None:
 
 RULES: Final[dict[str, Callable[[Facts, Policy], str | None]]] = {
     rule.__name__: rule
-    for rule in (no_message, suppression, holdout, consent, quiet_hours, campaign_conflict, frequency_cap)
+    for rule in (no_message, too_late, suppression, holdout, consent, quiet_hours, campaign_conflict, frequency_cap)
 }
 # What a customer told us may stop a message even where an earlier run had begun to send it.
 HARD_STOPS: Final = frozenset({"suppression", "consent"})

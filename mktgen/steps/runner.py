@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -35,12 +35,17 @@ Recompute = Literal["changed", "day", "all"]
 _KEPT_TABLES: Final = 8
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 @dataclass
 class Platform:
     """The parts a run works with: settings, places, the store, the source."""
 
     settings: Settings
     environment: config.Environment
+    clock: Callable[[], datetime] = _now  # looked at only where a message leaves at once
     _kept: OrderedDict[str, pl.DataFrame] = field(default_factory=OrderedDict, repr=False)
     _lock: Lock = field(default_factory=Lock, repr=False)
 

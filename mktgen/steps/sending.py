@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Final
 
 import polars as pl
@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from mktgen.contracts import CAMPAIGNS
 from mktgen.documents import Approval, ProofInput, PublishedStrategy
-from mktgen.errors import MissingArtefact, NotAllowed
+from mktgen.errors import MissingArtefact, NotAllowed, TransientError
 from mktgen.execution.channels import channel_class
 from mktgen.execution.channels.base import Channel, Connections
 from mktgen.execution.contact_book import ContactBook
@@ -73,9 +73,15 @@ def send(run: Run) -> Outcome:
     )
     channel = channel_class(settings.strategy.channel).create(connections)
     policy = contact_policy(run, channel, decisions)
+    clock = None if channel.holds_messages else platform.clock
+    if clock is not None and clock() < policy.send_at:
+        raise TransientError(
+            f"messages of {run.day} are planned for {policy.send_at:%Y-%m-%d %H:%M} UTC, and channel {channel.name} can't hold "
+            "them: nothing was sent. Run dispatch from then on (marketing_execution waits for it by itself)."
+        )
     done = dispatch(
         decisions, messages, run.document("approval", Approval), published, newest, settings.execution.live_from, run.day,
-        Desk(channel, Ledger(platform.objects), ContactBook(platform.objects), policy),
+        Desk(channel, Ledger(platform.objects), ContactBook(platform.objects), policy, clock),
     )  # fmt: skip
     inputs = [_proof_input(run.inputs["published"][-1]), _proof_input(run.inputs["approval"][-1])]
     uris = (published.strategy_uri, published.decisions_uri, published.messages_uri)
@@ -91,19 +97,28 @@ def send(run: Run) -> Outcome:
     )
 
 
+def hands_over_from(platform: Platform, day: date) -> datetime | None:
+    """The moment from which a day's messages may be handed over; None: at any time, the channel holds them."""
+    if channel_class(platform.settings.strategy.channel).holds_messages:
+        return None
+    return planned_send_at(day, platform.settings.strategy.send_hour_local, platform.source.timezone)
+
+
 def section_values(settings: Settings) -> dict[str, JsonValue]:
     """The sections of settings that a dispatch depends on, as a proof holds them."""
     return {name: getattr(settings, name).model_dump(mode="json") for name in DISPATCH_SECTIONS}
 
 
 def contact_policy(run: Run, channel: Channel, decisions: pl.DataFrame) -> Policy:
-    """What the rules of contact go by on this day; the hour of sending is planned, no clock is read."""
+    """What the rules of contact go by on this day, at the planned hour."""
     settings, zone = run.settings, run.platform.source.timezone
     campaigns = run.table("campaigns") if "campaigns" in run.inputs else CAMPAIGNS.empty()
+    planned = planned_send_at(run.day, settings.strategy.send_hour_local, zone)
     return Policy(
         strategy=settings.strategy,
         contact=settings.contact,
-        send_at=planned_send_at(run.day, settings.strategy.send_hour_local, zone),
+        send_at=planned,
+        until=planned + timedelta(days=1),
         time_zone=zone,
         purposes=channel.purposes,
         holds_messages=channel.holds_messages,

@@ -4,7 +4,7 @@ Imported by the Dag processor every few seconds, so nothing here imports polars,
 before a task runs.
 """
 
-from mktgen_airflow.approval import approve, is_newest, record_approval
+from mktgen_airflow.approval import approve, is_newest, record_approval, wait_for_hour
 from mktgen_airflow.assets import RETRAINING_REQUESTED, STRATEGY_PUBLISHED
 from mktgen_airflow.defaults import DEFAULT_ARGS, RECOMPUTE, SHOP_TIMEZONE, source_ends
 from mktgen_airflow.onboarding import SOURCES, onboard
@@ -26,4 +26,5 @@ __all__ = [
     "roll_back",
     "source_ends",
     "step",
+    "wait_for_hour",
 ]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from airflow.providers.standard.operators.hitl import HITLOperator
-from airflow.sdk import Param, get_current_context, task
+from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+from airflow.sdk import BaseOperator, Context, Param, get_current_context, task
 
 from mktgen_airflow.artefacts import open_store
 from mktgen_airflow.partitions import partition_of
@@ -75,4 +77,32 @@ def record_approval(shown: dict[str, Any], answer: dict[str, Any]) -> dict[str, 
     log.info("%s by %s%s", "approved" if approved else "rejected", who, f": {note}" if note else "")
     result = report(pipeline.record_approval(partition, approved, who, note, shown=shown["run_id"]))
     kept = store.read_document(store.need("approval", partition), Approval)
-    return result if kept.approved else {}
+    due = pipeline.hands_over_from(partition)
+    return result | {"dispatch_from": due.isoformat() if due else ""} if kept.approved else {}
+
+
+class WaitForHour(BaseOperator):
+    """Wait until messages may be handed over, where the channel can't hold them (e-mail); holds no worker meanwhile."""
+
+    template_fields: Sequence[str] = ("dispatch_from",)
+
+    def __init__(self, *, dispatch_from: str, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.dispatch_from = dispatch_from
+
+    def execute(self, context: Context) -> None:
+        due = datetime.fromisoformat(self.dispatch_from) if self.dispatch_from else None
+        if due is None or due <= datetime.now(UTC):
+            log.info("the channel takes messages now")
+            return
+        log.info("waiting until %s", due)
+        self.defer(trigger=DateTimeTrigger(moment=due), method_name="go_on")
+
+    def go_on(self, context: Context, event: Any = None) -> None:
+        log.info("it is %s", event)
+
+
+def wait_for_hour() -> WaitForHour:
+    """Skipped after a rejection, with `dispatch`."""
+    due = "{{ ti.xcom_pull(task_ids='record_approval')['dispatch_from'] }}"
+    return WaitForHour(task_id="wait_for_hour", dispatch_from=due, execution_timeout=None)

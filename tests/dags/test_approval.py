@@ -118,3 +118,23 @@ def test_the_newest_live_day_is_shown_with_its_run(
     publish(store, date(2017, 10, 4), "r1")
     with as_task(DAY.isoformat()):
         assert is_newest() == {}, "an older day is not asked about"
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_only_what_leaves_at_once_and_too_early_waits_for_its_hour(dagbag: Any, late: bool) -> None:
+    from datetime import UTC, datetime, timedelta
+
+    from airflow.sdk.exceptions import TaskDeferred
+
+    wait = dagbag.dags["marketing_execution"].task_dict["wait_for_hour"]
+    wait.dispatch_from = ""
+    assert wait.execute({}) is None
+    due = datetime.now(UTC) + timedelta(hours=-1 if late else 1)
+    wait.dispatch_from = due.isoformat()
+    if late:
+        assert wait.execute({}) is None
+        return
+    with pytest.raises(TaskDeferred) as deferred:
+        wait.execute({})
+    assert deferred.value.trigger.moment == due
+    assert hasattr(wait, deferred.value.method_name)

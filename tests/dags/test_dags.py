@@ -20,7 +20,7 @@ TASKS = {
         "score", "warn_churn", "segment", "recommend", "learn_response", "promote_response", "estimate_response",
         "judge_policy", "allocate", "explain", "write_briefs", "evaluate_strategy", "publish",
     ],
-    "marketing_execution": ["is_newest", "approve", "record_approval", "dispatch"],
+    "marketing_execution": ["is_newest", "approve", "record_approval", "wait_for_hour", "dispatch"],
     "marketing_feedback": [
         "collect_outcomes", "attribute", "collect_trials", "judge_forecasts", "judge_effects", "assess_campaigns", "measure",
         "detect_drift", "request_retraining", "announce_retraining",
@@ -30,7 +30,7 @@ TASKS = {
     "marketing_rollback": ["roll_back"],
 }  # fmt: skip
 # Tasks that ask, announce or take a range; all others are steps of the pipeline.
-NOT_STEPS = {"is_newest", "approve", "record_approval", "announce_retraining", "onboard", "roll_back"}
+NOT_STEPS = {"is_newest", "approve", "record_approval", "wait_for_hour", "announce_retraining", "onboard", "roll_back"}
 
 
 def test_every_file_is_read_and_holds_the_expected_dag(dagbag: Any) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -94,16 +95,24 @@ EVERYBODY = ContactSettings(consent_default="existing_customers")
 def policy(day: date = DAY, contact: ContactSettings = EVERYBODY, **changes: Any) -> Policy:
     """What a dispatch of `day` goes by in a shop in New York; fields as given."""
     strategy = changes.pop("strategy", StrategySettings())
+    planned = planned_send_at(day, strategy.send_hour_local, "America/New_York")
     usual: dict[str, Any] = {
         "strategy": strategy, "contact": contact, "time_zone": "America/New_York",
-        "send_at": planned_send_at(day, strategy.send_hour_local, "America/New_York"),
+        "send_at": planned,
+        "until": planned + timedelta(days=1),
         "purposes": ("marketing_post", "profiling"), "holds_messages": True, "held_out": frozenset(), "campaign_types": {},
     }  # fmt: skip
     return Policy(**{**usual, **changes})
 
 
-def desk(objects: Objects, day: date = DAY, channel: Channel | None = None, **changes: Any) -> Desk:
-    return Desk(channel or OutboxChannel(objects), Ledger(objects), ContactBook(objects), policy(day, **changes))
+def desk(
+    objects: Objects,
+    day: date = DAY,
+    channel: Channel | None = None,
+    clock: Callable[[], datetime] | None = None,
+    **changes: Any,
+) -> Desk:
+    return Desk(channel or OutboxChannel(objects), Ledger(objects), ContactBook(objects), policy(day, **changes), clock)
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def verdict(
 
 def test_the_order_of_the_rules_is_fixed() -> None:
     assert list(RULES) == [
-        "no_message", "suppression", "holdout", "consent", "quiet_hours", "campaign_conflict", "frequency_cap",
+        "no_message", "too_late", "suppression", "holdout", "consent", "quiet_hours", "campaign_conflict", "frequency_cap",
     ]  # fmt: skip
     everything = verdict(said("suppression", "suppressed"), *both("withdrawn"), others=((1, "18"),), has_message=False)
     assert everything.detail == "no_message: no message was written for this decision"
@@ -135,7 +135,7 @@ def test_a_deferred_message_never_arrives_in_quiet_hours(
     """Over days when the clocks change, too: the wall clock that the customer sees counts."""
     strategy = StrategySettings(quiet_from_hour=quiet[0], quiet_to_hour=quiet[1], send_hour_local=hour)
     planned = planned_send_at(day, hour, "America/New_York")
-    found = verdict(said("time_zone", zone), strategy=strategy, send_at=planned)
+    found = verdict(said("time_zone", zone), strategy=strategy, send_at=planned, until=planned + timedelta(days=1))
     assert found.send_at is not None
     assert not strategy.is_quiet(found.send_at.astimezone(ZoneInfo(zone)).hour)
     assert planned <= found.send_at <= planned + timedelta(days=1)
