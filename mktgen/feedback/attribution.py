@@ -38,8 +38,9 @@ def attribute(
 
     A decision made at the end of day d is followed on d+1 .. d+window_days. A mailing of day d is followed from d on
     until the campaign or the window ends, whichever is first. `matured`: the last day followed is not after `partition`.
-    `redeemed` of a decision needs that we sent it; where nothing was sent, only orders, net_minor and
-    recommended_bought speak, and they say "would have bought", never "responded".
+    `redeemed` of a decision needs that we sent it, and that its own offer was redeemed; a redemption belongs to the last
+    contact with that offer before it, and to no other. Of a mailing of the shop's: any offer of its campaign. Where nothing
+    was sent, only orders, net_minor and recommended_bought speak, and they say "would have bought", never "responded".
 
     Raises ContractError where an exposure names a campaign that isn't given.
     """
@@ -52,7 +53,7 @@ def attribute(
         .join(_recommended(ours, happened, recommendations), on=_REFERENCE, how="left")
         .with_columns(
             (pl.col("window_end") <= partition).alias("matured"),
-            pl.col("redeemed").fill_null(False) & pl.col("was_sent"),
+            pl.col("redeemed").fill_null(False),
             pl.col("orders", "net_minor", "recommended", "recommended_bought").fill_null(0),
         )
     )
@@ -71,6 +72,7 @@ def _decisions(
             pl.col("decision_id").alias("reference_id"),
             "customer_id",
             "campaign_id",
+            "offer_id",
             pl.lit(day).alias("decided_on"),
             pl.lit(day + timedelta(days=1)).alias("follow_from"),
             pl.lit(day + timedelta(days=settings.window_days)).alias("window_end"),
@@ -102,6 +104,7 @@ def _exposures(
             pl.col("exposure_id").alias("reference_id"),
             "customer_id",
             "campaign_id",
+            pl.lit(None, dtype=pl.String).alias("offer_id"),
             pl.col("exposed_on").alias("decided_on"),
             pl.col("exposed_on").alias("follow_from"),
             pl.min_horizontal(pl.col("end_date"), last).alias("window_end"),
@@ -114,6 +117,7 @@ def _exposures(
 
 _FOLLOWED: Final = {
     **{name: ATTRIBUTIONS.columns[name] for name in ("kind", "reference_id", "customer_id", "campaign_id")},
+    "offer_id": pl.String,
     "decided_on": pl.Date,
     "follow_from": pl.Date,
     "window_end": pl.Date,
@@ -126,24 +130,31 @@ _FOLLOWED: Final = {
 def _outcomes_of(followed: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
     """Followed rows beside each of the customer's outcomes inside the window."""
     return (
-        followed.select(*_REFERENCE, "customer_id", "campaign_id", "decided_on", "follow_from", "window_end")
+        followed.select(
+            *_REFERENCE, "customer_id", "campaign_id", "offer_id", "was_sent", "decided_on", "follow_from", "window_end"
+        )
         .join(outcomes, on="customer_id", how="inner")
         .filter(pl.col("business_date").is_between(pl.col("follow_from"), pl.col("window_end")))
     )
 
 
 def _bought(happened: pl.DataFrame) -> pl.DataFrame:
-    own_campaign = pl.concat_str(pl.col("campaign_id"), pl.lit(":"))
-    redeemed = (
-        happened.select(*_REFERENCE, "campaign_id", pl.col("redeemed_offers").alias("offer"))
-        .explode("offer", empty_as_null=True)
-        .filter(pl.col("offer").str.starts_with(own_campaign))
-        .select(_REFERENCE)
-        .unique()
-        .with_columns(pl.lit(True).alias("redeemed"))
-    )
     totals = happened.group_by(_REFERENCE).agg(pl.col("orders").sum(), pl.col("net_minor").sum())
+    redeemed = _redeemed(happened).with_columns(pl.lit(True).alias("redeemed"))
     return totals.join(redeemed, on=_REFERENCE, how="left")
+
+
+def _redeemed(happened: pl.DataFrame) -> pl.DataFrame:
+    """The references that a redemption belongs to."""
+    each = happened.with_columns(offer=pl.col("redeemed_offers")).explode("offer", empty_as_null=True)
+    own_campaign = pl.concat_str(pl.col("campaign_id"), pl.lit(":"))
+    theirs = each.filter((pl.col("kind") == "exposure") & pl.col("offer").str.starts_with(own_campaign))
+    ours = (
+        each.filter((pl.col("kind") == "decision") & pl.col("was_sent") & (pl.col("offer") == pl.col("offer_id")))
+        .sort("decided_on", "reference_id")
+        .unique(["customer_id", "business_date", "offer"], keep="last", maintain_order=True)
+    )
+    return pl.concat([theirs.select(_REFERENCE), ours.select(_REFERENCE)]).unique()
 
 
 def _recommended(

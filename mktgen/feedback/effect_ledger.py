@@ -59,7 +59,8 @@ def effect_ledger(
     evenly); money stays as it was first known, redemptions follow. predicted: a sum, its bounds sums of bounds, since a model
     errs alike on all. realised: effect per customer or contact times their number, of margin_share * merchandise spend - cost
     of contacts sent and coupons redeemed by `partition`. incremental: every prediction was learned from trials.
-    shortfall: `min_matured` contacts, and the upper bound of realised lies below the prediction.
+    shortfall: `min_matured` contacts, and the upper bound of realised lies below the prediction; a campaign's wave is judged
+    once, when all its contacts have matured, so that its error is that of one look. called_on: the day of that, for ever.
     Raises PermanentError where a contact has no prediction.
     """
     waves = waves_over(previous, sent, settings, partition)
@@ -76,7 +77,7 @@ def effect_ledger(
             own = matured.filter(pl.col("campaign_id") == campaign_id)
             realised = _campaign(own, days, sent, economics, settings)
             open_ = drawn.filter((pl.col("campaign_id") == campaign_id) & ~pl.col("matured")).height
-            rows.append(_row(campaign_id, wave, own, own, realised, settings) | {"matured": not open_})
+            rows.append(_row(campaign_id, wave, own, own, realised, settings, open_) | {"matured": not open_})
     return _merged(previous, rows, waves, partition)
 
 
@@ -199,8 +200,9 @@ def _row(
     decided: pl.DataFrame,
     realised: _Realised,
     settings: FeedbackSettings,
+    open_contacts: int = 0,
 ) -> dict[str, Any]:
-    """contacts: with their profits; decided: matured ones of the wave, with their redemptions."""
+    """contacts: with their profits; decided: matured ones of the wave, with their redemptions; open_contacts: not matured."""
     predicted = float(contacts["profit_minor"].sort().sum())
     bounds = [_sum_or_none(contacts[f"profit_{side}_minor"]) for side in ("low", "high")]
     total = realised.total
@@ -221,14 +223,16 @@ def _row(
         "redeemed": int(chances["redeemed"].sum()),
         "incremental": bool(contacts["incremental"].all()),
     }
-    return row | _shortfall(row, realised.why, settings)
+    return row | _shortfall(row, realised.why, open_contacts, settings)
 
 
 def _sum_or_none(values: pl.Series) -> float | None:
     return None if values.null_count() else float(values.sort().sum())
 
 
-def _shortfall(row: dict[str, Any], why: str, settings: FeedbackSettings) -> dict[str, Any]:
+def _shortfall(row: dict[str, Any], why: str, open_contacts: int, settings: FeedbackSettings) -> dict[str, Any]:
+    if open_contacts:
+        return {"shortfall": False, "reason": f"{open_contacts} contacts are not matured: judged when all are"}
     if row["realised_minor"] is None:
         return {"shortfall": False, "reason": f"not measured: {why}"}
     if row["contacts"] < settings.min_matured:
@@ -260,7 +264,7 @@ def _merged(previous: pl.DataFrame, rows: list[dict[str, Any]], waves: list[date
         if old and row["campaign_id"] == PROGRAMME:
             row |= {name: value for name, value in old.items() if name not in _FOLLOWED}
         row["known_on"] = old.get("known_on", partition)
-        row["called_on"] = (old.get("called_on") or partition) if row["shortfall"] else None
+        row["called_on"] = old.get("called_on") or (partition if row["shortfall"] else None)
     kept = previous.filter(~pl.col("wave").is_in(waves))
     made = pl.DataFrame(rows, schema=EFFECT_LEDGER.columns)
     return EFFECT_LEDGER.check(pl.concat([kept, made]).sort("campaign_id", "wave"))

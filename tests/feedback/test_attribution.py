@@ -75,7 +75,7 @@ def test_only_what_was_sent_counts_as_sent(status: str, counts: bool) -> None:
 
 
 def test_another_campaigns_redemption_is_not_the_decisions() -> None:
-    for offer in ("180:c1", "1:c1", "22:c1"):
+    for offer in ("180:c1", "1:c1", "22:c1", "18:c2"):
         frame = attributed(
             day(3),
             decisions={day(0): shop.decisions([decision(1)])},
@@ -83,6 +83,21 @@ def test_another_campaigns_redemption_is_not_the_decisions() -> None:
             outcomes=shop.outcomes([shop.outcome(ONE, day(1), [], [offer])]),
         )
         assert frame["redeemed"].to_list() == [False]
+
+
+def test_one_redemption_belongs_to_the_last_contact_with_its_offer() -> None:
+    """Two contacts with the same coupon, both windows open: the coupon costs once."""
+    days = {day(n): shop.decisions([decision(1, version=str(n))]) for n in (0, 7, 14)}
+    given = {
+        "decisions": days,
+        "sends": shop.sends(["d0-0001", "d7-0001"]),  # the third was decided and not sent
+        "outcomes": shop.outcomes([shop.outcome(ONE, day(15), [], ["18:c1"])]),
+    }
+    frame = attributed(day(20), settings=FeedbackSettings(window_days=28), **given)
+    assert dict(frame.select("reference_id", "redeemed").iter_rows()) == {
+        "d0-0001": False, "d7-0001": True, "d14-0001": False,
+    }  # fmt: skip
+    assert frame["orders"].to_list() == [1, 1, 1], "what was bought is followed for each of them"
 
 
 def test_window_of_a_decision_begins_the_day_after_and_matures_on_its_last_day() -> None:

@@ -115,6 +115,22 @@ def test_a_shortfall_is_called_where_the_upper_bound_lies_below_the_prediction()
     assert all("100000 are needed" in reason for reason in judged["reason"])
 
 
+def test_a_wave_is_judged_once_when_all_its_contacts_have_matured() -> None:
+    sent = market(gain=0.0, predicted=300.0)
+    half = replace(sent, attributions=sent.attributions.with_columns(matured=pl.col("reference_id") < f"{DAY}-01500"))
+    early = ledger(half).filter(pl.col("campaign_id") != "").row(0, named=True)
+    assert (early["shortfall"], early["called_on"]) == (False, None)
+    assert "not matured: judged when all are" in early["reason"]
+    called = ledger(sent)
+    better = effect_ledger(called, market(gain=300.0, predicted=300.0), MONEY, SETTINGS, day(30))
+    again = effect_ledger(better, sent, MONEY, SETTINGS, day(31))
+    campaign = [frame.filter(pl.col("campaign_id") != "").row(0, named=True) for frame in (called, better, again)]
+    assert [row["shortfall"] for row in campaign] == [True, False, True]
+    assert [row["called_on"] for row in campaign] == [KNOWN] * 3, (
+        "late rows may change a figure, not the day of the call"
+    )
+
+
 def replace_min_matured(settings: FeedbackSettings, least: int) -> FeedbackSettings:
     return settings.model_copy(update={"min_matured": least})
 
