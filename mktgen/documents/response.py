@@ -54,7 +54,8 @@ class ResponsePromotion(Document):
     """Which version of the response model serves a day, and why.
 
     serving: the day it was learned; None: none, values are assumed. role: of the day's own version. previous: what served
-    before. rule: the whole rule. pin: the rollback in force.
+    before. rule: the whole rule. pin: the rollback in force. doubted_before: what feedback doubts on this day, whichever
+    version serves.
     """
 
     partition: date
@@ -64,3 +65,4 @@ class ResponsePromotion(Document):
     reason: str
     rule: str
     pin: ResponsePin | None = None
+    doubted_before: date | None = None

@@ -102,6 +102,7 @@ class Allocation(Document):
     gap_share: float  # (bound - value) / bound; 0 where the bound is 0
     shadow_price: float  # expected value per extra minor unit of budget
     propensity_floor: float  # the least chance of any action that may be taken
+    propensity_floor_wanted: float | None = None  # by setting and by what is known; the budget may not bear it
     no_contact_floor: float = 0.0  # chance of no contact on top of it
     contacts: int
     candidates: int

@@ -11,7 +11,7 @@ from typing import Final
 
 import polars as pl
 
-from mktgen.documents import Gate
+from mktgen.documents import Allocation, Gate
 from mktgen.evaluation.power import sample_ratio_p_value
 from mktgen.settings import ContactSettings, EvaluationSettings, StrategySettings
 
@@ -125,14 +125,18 @@ def propensities(decisions: pl.DataFrame) -> Gate:
     )
 
 
-def propensity_floor(decisions: pl.DataFrame, stated: float, settings: StrategySettings) -> Gate:
+def propensity_floor(decisions: pl.DataFrame, plan: Allocation, settings: StrategySettings) -> Gate:
     """No action that the policy may take is less likely than the floor, or than the lower one that was stated openly."""
+    stated, asked = plan.propensity_floor, plan.propensity_floor_wanted
     rows = _action_rows(decisions).filter((pl.col("actions") > 1) & (pl.col("arm") == "policy"))
     if rows.is_empty():
         return Gate(name="propensity_floor", passed=None, detail="nobody has more than one possible action")
     least, largest = float(rows["p"].min()), int(rows["actions"].max())  # type: ignore[arg-type]
     detail = f"least propensity {least:.5f}, floor {settings.propensity_floor}"
     wanted = settings.floor_among(largest)
+    if asked is not None and asked < wanted - TOLERANCE:
+        detail += f", {asked:.5f} as so many trials are known"
+        wanted = asked
     if stated < wanted - TOLERANCE:
         detail += f"; lowered openly to {stated:.5f}, because the budget does not allow more exploration"
     passed = True if least >= wanted - TOLERANCE else None if least >= stated - TOLERANCE else False

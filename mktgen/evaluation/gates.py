@@ -93,7 +93,7 @@ def evaluate_strategy(
 def _policy_gates(
     evidence: Evidence, settings: StrategySettings, evaluation_settings: EvaluationSettings, contact: ContactSettings
 ) -> list[Gate]:
-    decisions, stated = evidence.decisions, evidence.strategy.allocation.propensity_floor
+    decisions, plan = evidence.decisions, evidence.strategy.allocation
     partition, sends = evidence.strategy.partition, evidence.recent_sends
     return [
         contact_policy.one_decision_per_customer(decisions, evidence.customers),
@@ -105,7 +105,7 @@ def _policy_gates(
         contact_policy.consent(contact),
         contact_policy.quiet_hours(settings),
         contact_policy.propensities(decisions),
-        contact_policy.propensity_floor(decisions, stated, settings),
+        contact_policy.propensity_floor(decisions, plan, settings),
         contact_policy.messages(decisions, evidence.messages),
         contact_policy.offer_window(decisions, evidence.offers, partition),
         contact_policy.versions(decisions),

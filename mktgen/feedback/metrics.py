@@ -131,7 +131,7 @@ def _offer_response(observed: Observed) -> Figures | str:
 def _uplift(observed: Observed) -> Figures | str:
     if observed.arms is None or not _drawn(observed.arms):
         return "randomised_holdout_of_sent"
-    return {"uplift": lift(observed.arms, OUTCOME, observed.covariates).adjusted.interval()}
+    return {"uplift": lift(observed.arms, OUTCOME, _borne(observed)).adjusted.interval()}
 
 
 def _roi(observed: Observed) -> Figures | str:
@@ -139,13 +139,23 @@ def _roi(observed: Observed) -> Figures | str:
         return "randomised_holdout_of_sent"
     if not {MARGIN, COST} <= set(observed.arms.columns):
         return "recorded_margins_and_costs"
-    found = roi(observed.arms, MARGIN, COST, observed.covariates)
+    found = roi(observed.arms, MARGIN, COST, _borne(observed))
     return "a cost that is surely above 0" if found is None else {"roi": found}
 
 
 def _drawn(arms: pl.DataFrame) -> bool:
-    counts = arms.group_by("arm").agg(pl.col("customer_id").n_unique().alias("customers"))
-    return counts.height >= 2 and all(customers >= 2 for customers in counts["customers"].to_list())
+    counts = _customers_by_arm(arms)
+    return len(counts) >= 2 and min(counts) >= 2
+
+
+def _borne(observed: Observed) -> tuple[str, ...]:
+    """As many covariates as the smaller arm bears: each needs two customers, and so does the mean."""
+    counts = _customers_by_arm(observed.arms) if observed.arms is not None else [0]
+    return tuple(observed.covariates)[: max(min(counts) // 2 - 1, 0)]
+
+
+def _customers_by_arm(arms: pl.DataFrame) -> list[int]:
+    return arms.group_by("arm").agg(pl.col("customer_id").n_unique().alias("customers"))["customers"].to_list()
 
 
 CALCULATED: Final[dict[str, Callable[[Observed], Figures | str]]] = {

@@ -45,8 +45,9 @@ def learn(
     offers: pl.DataFrame,
     holdout_share: float | None = None,
     doubted_before: date | None = None,
+    placebo: pl.DataFrame | None = None,
 ) -> Learned:
-    """A response model with its gates. Arguments and errors as fit_response; offers as sanity_gates.
+    """A response model with its gates. Arguments and errors as fit_response; offers, placebo as sanity_gates.
 
     What: effects that differ between customers, unless held-out trials surely show less of these differences than was
     foretold (the gates effect_calibration and individual_effects); then the mean effect of each action for everyone. Formula:
@@ -59,7 +60,7 @@ def learn(
     model, held_out = fit_response(*known)
     failed = [gate for gate in (calibration(held_out), no_harm_in_scale(held_out)) if gate.passed is False]
     if not failed:
-        return Learned(model, held_out, sanity_gates(held_out, offers), alike=False)
+        return Learned(model, held_out, sanity_gates(held_out, offers, placebo), alike=False)
     left = Alike(*(not_ruled_out(held_out, outcome) for outcome in (held_out.reward, held_out.conversion)))
     model, held_out = fit_response(*known, left)
     told = "; ".join(f"{gate.name}: {gate.detail}" for gate in failed)
@@ -70,7 +71,7 @@ def learn(
     return Learned(
         model,
         held_out,
-        [*sanity_gates(held_out, offers), Gate(name=DIFFERENCES, passed=None, detail=detail)],
+        [*sanity_gates(held_out, offers, placebo), Gate(name=DIFFERENCES, passed=None, detail=detail)],
         alike=True,
     )
 

@@ -68,6 +68,13 @@ def succession(
     report: ResponseReport, before: ResponsePromotion | None, pin: ResponsePin | None, settings: ResponseSettings
 ) -> ResponsePromotion:
     """Who serves on the report's day, by RULE. before: the promotion of the last day; pin: the newest one, released or not."""
+    chosen = _successor(report, before, pin, settings)
+    return chosen.model_copy(update={"doubted_before": report.doubted_before})
+
+
+def _successor(
+    report: ResponseReport, before: ResponsePromotion | None, pin: ResponsePin | None, settings: ResponseSettings
+) -> ResponsePromotion:
     day, champion = report.partition, before.serving if before else None
     role = "challenger" if report.usable else "shadow" if report.trials else "none"
     if pin is not None and pin.version is not None:

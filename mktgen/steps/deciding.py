@@ -215,13 +215,13 @@ def allocate(run: Run) -> Outcome:
     )  # fmt: skip
     candidates, draws = responding.worth(run, candidates, settings)
     types = campaign_types(campaigns["campaigns"])
-    waits = _waiting(run)
+    evidence = run.document("launch_evidence", LaunchEvidence)
+    waits = _waiting(run, evidence)
     allowed = contact_history.contactable(candidates, run.table("sends"), settings.contact, types, run.day)
     allowed = allowed.join(waits, on="customer_id", how="anti")
     versions = Versions(
         model_version(run), config_version((settings.strategy,))[:12], policy.POLICY_VERSION, run.run_id
     )
-    evidence = run.document("launch_evidence", LaunchEvidence)
     bounded = launch.bounded(narrowed(settings.strategy, responding.trials_behind(run)), evidence)
     result = policy.decide(
         allowed, run.table("customer_segments"), bounded, run.day, settings.seed, versions,
@@ -267,9 +267,13 @@ def _eligible(run: Run, allowed: pl.DataFrame) -> pl.DataFrame:
     return policy.eligible_candidates(allowed, _arms(run), strategy, holdout_key(run), recent_contacts(run))
 
 
-def _waiting(run: Run) -> pl.DataFrame:
-    """The customers who are not decided on today."""
+def _waiting(run: Run, evidence: LaunchEvidence) -> pl.DataFrame:
+    """The customers who are not decided on today: all of them where past trials say that no contact pays."""
     customers, strategy = run.table("customer_segments")["customer_id"], run.settings.strategy
+    if evidence.standing == "futile":
+        return pl.DataFrame({"customer_id": customers}).with_columns(
+            rule=pl.lit(exclusions.FUTILE), detail=pl.lit(evidence.reason)
+        )
     before, window = run.tables_by_day("decisions"), run.settings.response.window_days
     return turns.waiting(customers, run.day, strategy, holdout_key(run), before, window)
 

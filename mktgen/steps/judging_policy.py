@@ -9,7 +9,7 @@ from typing import Final
 import polars as pl
 
 from mktgen.contracts import HELD_OUT_EFFECTS
-from mktgen.documents import LaunchEvidence, ResponsePromotion, ResponseReport
+from mktgen.documents import LaunchEvidence, ResponsePromotion
 from mktgen.evaluation.off_policy.evidence import launch_evidence
 from mktgen.evaluation.off_policy.trial_log import TrialLog
 from mktgen.response.model import ResponseModel
@@ -82,11 +82,12 @@ def gather(run: Run) -> Past:
     model, own_version = responding.model_of(run), run.tables_by_day("held_out_effects")
     known_ones = pl.concat(own_version.values())
     trials = run.table("trials").join(known_ones, on="decision_id", how="semi")
-    if model is not None:  # what serves has a report
-        trials = believed(trials, run.document("response_report", ResponseReport).doubted_before)
+    promotion = run.document("response_promotion", ResponsePromotion)
+    trials = believed(trials, promotion.doubted_before)
     if model is None or trials.is_empty():
         return Past(trials.clear(), known_ones.clear(), pl.DataFrame())
-    foretold = foretold_by(own_version, run.document("response_promotion", ResponsePromotion).serving)
+    foretold = foretold_by(own_version, promotion.serving)
+    behind = responding.trials_behind(run)
     scores, features = run.tables_by_day("customer_scores"), run.tables_by_day("customer_features")
     candidates = run.tables_by_day("offer_scores")
     parts: list[pl.DataFrame] = []
@@ -97,7 +98,7 @@ def gather(run: Run) -> Past:
         if kept and rows + own.height > run.settings.evaluation.off_policy.log_decisions:
             break
         known = responding.covariates(features[day], scores[day])
-        offered, whole = offers_of(own, candidates[day], foretold, model, known, run.settings)
+        offered, whole = offers_of(own, candidates[day], foretold, model, known, run.settings, behind)
         parts.append(offered.with_columns(decided_on=pl.lit(day)))
         kept.append(whole)
         rows += whole.height
@@ -125,12 +126,13 @@ def offers_of(
     model: ResponseModel,
     known: pl.DataFrame,
     settings: Settings,
+    behind: float | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """What was possible in one day's trials (see Past.offers), and the trials whose offers are all still stored.
 
     The posterior of an effect is centred on what was foretold without the customer's own trials (null: of trials that the
     model has not seen, its own mean), and spreads as that of the model: its spread depends on covariates and chances,
-    hardly on a single outcome.
+    hardly on a single outcome. behind: effective number of trials that are believed; None: all that the model has.
     """
     pairs = trials.select("decision_id", "customer_id", offer_id="action_set", p="action_propensities")
     pairs = pairs.explode("offer_id", "p").filter((pl.col("p") > 0) & (pl.col("offer_id") != "no_contact")).drop("p")
@@ -140,7 +142,9 @@ def offers_of(
     joined = joined.join(lost, on="decision_id", how="anti", maintain_order="left")
     own = known.join(joined.select("customer_id").unique(), on="customer_id", how="semi").sort("customer_id")
     effects = foretold.select("decision_id", "effect_minor", offer_id="action")
-    drawn = _spread(model, own, joined["offer_id"].unique().sort().to_list(), settings).rename({"action": "offer_id"})
+    drawn = _spread(model, own, joined["offer_id"].unique().sort().to_list(), settings, behind).rename(
+        {"action": "offer_id"}
+    )
     full = joined.join(effects, on=["decision_id", "offer_id"], maintain_order="left")
     full = full.join(drawn, on=["customer_id", "offer_id"], maintain_order="left")
     return (
@@ -151,14 +155,15 @@ def offers_of(
     )
 
 
-def _spread(model: ResponseModel, known: pl.DataFrame, actions: list[str], settings: Settings) -> pl.DataFrame:
+def _spread(
+    model: ResponseModel, known: pl.DataFrame, actions: list[str], settings: Settings, behind: float | None
+) -> pl.DataFrame:
     """customer_id, action, mean, deviations (Array): the draws of each effect as their mean and what they are off it."""
     count = settings.strategy.posterior_draws
     values = model.draws(known, count, settings.seed, actions)
     mean = values.mean(axis=0)
-    off = exploration(model.trials_effective, settings.strategy).width * (values - mean).transpose(1, 2, 0).reshape(
-        -1, count
-    )
+    number = model.trials_effective if behind is None else behind
+    off = exploration(number, settings.strategy).width * (values - mean).transpose(1, 2, 0).reshape(-1, count)
     pairs = known.select("customer_id").join(
         pl.DataFrame({"action": actions}, schema={"action": pl.String}), how="cross"
     )

@@ -99,6 +99,12 @@ def publish(run: Run) -> Outcome:
     if strategy.status != "evaluated":
         raise GateFailed(f"strategy of {run.day} is {strategy.status}, not evaluated: it can't be published")
     names = ("strategy", "decisions", "messages")
+    evaluated = {(parent.artefact, parent.digest) for parent in run.inputs["strategy"][-1].parents}
+    for name in names[1:]:
+        if (name, run.inputs[name][-1].digest) not in evaluated:
+            raise GateFailed(
+                f"{name} of {run.day} were made anew after the strategy was evaluated: run evaluate_strategy, then publish"
+            )
     published = PublishedStrategy(
         partition=run.day,
         **{f"{name}_uri": run.inputs[name][-1].folder for name in names},

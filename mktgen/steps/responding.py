@@ -20,13 +20,15 @@ from mktgen.response.model import ResponseModel
 from mktgen.response.past import held_out_effects
 from mktgen.response.succession import against_champion
 from mktgen.response.trials import NotRandomised, TooFewTrials
-from mktgen.settings import Settings
+from mktgen.settings import Settings, StrategySettings
 from mktgen.steps.dispatched import dispatched_decisions, dispatches
 from mktgen.steps.runner import Outcome, Platform, Read, Run
 from mktgen.steps.training import campaign_reads
+from mktgen.steps.uplift import offers_by_scope, targeting_figures
 from mktgen.strategy.exploration import exploration
 
 MODEL: Final = "model.npz"
+_OFFERS: Final = ("offers", "offer_items")
 
 
 # -- trials, in the feedback of a day -------------------------------------------------------------------------------------
@@ -90,6 +92,7 @@ def learn_reads(day: date, platform: Platform) -> list[Read]:
     return [
         Read("trials", matured, required=False),
         *facts,
+        *(read for read in (campaign_reads(day, platform) if matured else ()) if read.artefact in _OFFERS),
         Read("retraining_request", asked, required=False),
         Read("response_model", version, required=False),
     ]
@@ -112,18 +115,21 @@ def learn_response(run: Run) -> Outcome:
     trials = run.table("trials")
     if trials.is_empty():
         return _without(run, "no decision of ours was ever dispatched and has matured: there is nothing to learn from")
-    offers = pl.DataFrame(schema={"action": pl.String, "mechanic": pl.String, "face_value_minor": pl.Int64})
+    offers = offers_by_scope(run.table("offers"), run.table("offer_items"))
     known, settings, doubted = _past_covariates(run), run.settings.response, _doubted_before(run)
     try:
         learned = learn(
-            trials, known, settings, run.day + timedelta(days=1), run.settings.seed, offers, doubted_before=doubted
-        )
+            trials, known, settings, run.day + timedelta(days=1), run.settings.seed, offers, doubted_before=doubted,
+            placebo=_before(trials, known),
+        )  # fmt: skip
     except (NotRandomised, TooFewTrials) as refused:
         return _without(run, str(refused))
     failed, model = learned.failed, learned.model
+    cost = {name: _reserved(name, offers, run.settings.strategy) for name in model.actions}
+    facts = model.facts | targeting_figures(learned.held_out, cost, run.settings.seed)
     report = ResponseReport(
         partition=run.day, usable=not failed, reason="; ".join(failed) or "all checks passed or had nothing to ask",
-        trials=trials.height, actions=model.actions, facts=model.facts, gates=learned.gates, alike=learned.alike,
+        trials=trials.height, actions=model.actions, facts=facts, gates=learned.gates, alike=learned.alike,
         doubted_before=doubted, against=_against(run, learned, known),
     )  # fmt: skip
     how = "the same effect for all customers" if learned.alike else "effects by customer"
@@ -137,6 +143,18 @@ def learn_response(run: Run) -> Outcome:
         files={"response_model": {MODEL: model.to_bytes()}},
         notes=[note, *doubt, *failed, *([report.against.reason] if report.against else [])],
     )
+
+
+def _before(trials: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+    """decision_id, placebo_minor: spend of the four weeks before the decision, which no draw can have moved."""
+    spent = known.select("customer_id", "decided_on", placebo_minor="net_minor_28d")
+    return trials.join(spent, on=["customer_id", "decided_on"], how="left").select("decision_id", "placebo_minor")
+
+
+def _reserved(action: str, offers: pl.DataFrame, strategy: StrategySettings) -> int:
+    """What one contact takes of a budget."""
+    face = offers.filter(action=action)["face_value_minor"].to_list()
+    return strategy.contact_cost_minor + (face[0] if face else strategy.face_value_minor)
 
 
 def _doubted_before(run: Run) -> date | None:
@@ -157,7 +175,10 @@ def _against(run: Run, learned: Learned, known: pl.DataFrame) -> ResponseCompari
 
 
 def _without(run: Run, reason: str) -> Outcome:
-    report = ResponseReport(partition=run.day, usable=False, reason=reason, trials=0, actions=[], facts={}, gates=[])
+    report = ResponseReport(
+        partition=run.day, usable=False, reason=reason, trials=0, actions=[], facts={}, gates=[],
+        doubted_before=_doubted_before(run),
+    )  # fmt: skip
     return Outcome(
         tables={"held_out_effects": HELD_OUT_EFFECTS.empty()},
         documents={"response_report": report},
@@ -206,9 +227,14 @@ def model_of(run: Run) -> ResponseModel | None:
 
 
 def trials_behind(run: Run) -> float | None:
-    """Effective number of trials behind the model that serves; None: none serves."""
+    """Effective number of trials behind the model that serves; None: none serves. 0 where feedback has come to doubt them
+    since that version was learned: then exploration is whole again."""
     model = model_of(run)
-    return None if model is None else model.trials_effective
+    if model is None:
+        return None
+    doubt = run.document("response_promotion", ResponsePromotion).doubted_before
+    believed = doubt == run.document("response_report", ResponseReport).doubted_before
+    return model.trials_effective if believed else 0.0
 
 
 def value_note(run: Run) -> str:
@@ -260,7 +286,7 @@ def worth(run: Run, candidates: pl.DataFrame, settings: Settings) -> tuple[pl.Da
     actions = candidates["offer_id"].unique().sort().to_list()
     drawn = model.draws(known, settings.strategy.posterior_draws, settings.seed, actions)
     mean = drawn.mean(axis=0)
-    drawn = mean + exploration(model.trials_effective, settings.strategy).width * (drawn - mean)
+    drawn = mean + exploration(trials_behind(run), settings.strategy).width * (drawn - mean)
     place = {customer: number for number, customer in enumerate(known["customer_id"])}
     column = {action: number for number, action in enumerate(actions)}
     rows = candidates["customer_id"].replace_strict(place, return_dtype=pl.Int64).to_numpy()

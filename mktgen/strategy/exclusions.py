@@ -16,6 +16,7 @@ from mktgen.strategy.contact_history import contactable
 from mktgen.strategy.turns import NOT_TODAY, RUNNING_TRIAL
 
 HOLDOUT: Final = "holdout"
+FUTILE: Final = "futile"
 CONTACT_CAP: Final = "contact_cap"
 FURTHER_CAP: Final = "further_cap"
 CAMPAIGN_CONFLICT: Final = "campaign_conflict"
@@ -38,11 +39,11 @@ def excluded_offers(
 ) -> pl.DataFrame:
     """contracts.EXCLUDED_OFFERS of `candidates` (contracts.OFFER_SCORES) that are not among `eligible`, sorted.
 
-    eligible: what the policy drew from (policy.eligible_candidates). among: customer_id, arm. waiting: turns.waiting of the
-    day. The other arguments are those the policy was given. Where several rules hold, the first of this order is named:
-    hold-out, the cap, a further cap, a trial that is running, another day's turn, campaigns that exclude one another, the
-    campaign's own hold-out. Raises PermanentError for a candidate that is
-    missing without a rule: then the rules here are not the policy's.
+    eligible: what the policy drew from (policy.eligible_candidates). among: customer_id, arm. waiting: customer_id, rule,
+    detail of who is not decided on today (turns.waiting, or everybody where nothing pays). The other arguments are those
+    the policy was given. Where several rules hold, the first of this order is named: hold-out, the cap, a further cap,
+    nothing pays, a trial that is running, another day's turn, campaigns that exclude one another, the campaign's own
+    hold-out. Raises PermanentError for a candidate that is missing without a rule: then the rules here are not the policy's.
     """
     left_out = candidates.select("customer_id", "campaign_id", "offer_id").join(eligible, on=_KEY, how="anti")
     capped = contactable(candidates, sends, contact.model_copy(update={"exclusions": ()}), campaign_types, partition)
@@ -64,7 +65,7 @@ def excluded_offers(
         (CONTACT_CAP, pl.col("contacts").fill_null(0) >= settings.contact_cap,
          pl.format("{} contacts {}", pl.col("contacts"), pl.lit(cap))),
         (FURTHER_CAP, pl.col("under_caps").is_null(), pl.lit(f"a further cap is reached: {_caps(contact)}")),
-        *((rule, pl.col("waits") == rule, pl.col("until")) for rule in (RUNNING_TRIAL, NOT_TODAY)),
+        *((rule, pl.col("waits") == rule, pl.col("until")) for rule in (FUTILE, RUNNING_TRIAL, NOT_TODAY)),
         (CAMPAIGN_CONFLICT, pl.col("allowed").is_null(), pl.lit("contacted lately for a campaign that excludes this one")),
         (CAMPAIGN_HOLDOUT, pl.col("in_campaign").is_null(),
          pl.lit(f"held out from this campaign alone, as {share:.0%} of customers are")),

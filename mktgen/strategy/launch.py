@@ -7,10 +7,8 @@ from mktgen.settings import StrategySettings
 
 
 def bounded(settings: StrategySettings, evidence: LaunchEvidence) -> StrategySettings:
-    """The settings to decide with: an experiment has `experiment_budget_share` of the budget, rounded down; what is futile
-    has none."""
-    if evidence.standing == "futile":
-        return settings.model_copy(update={"budget_minor": 0})
+    """The settings to decide with: an experiment has `experiment_budget_share` of the budget, rounded down. What is futile
+    has no candidates (steps/deciding.py), free ones neither."""
     if evidence.standing != "experiment":
         return settings
     return settings.model_copy(update={"budget_minor": experiment_budget(settings)})

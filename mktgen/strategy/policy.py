@@ -92,6 +92,7 @@ def decide(
         gap_share=best.gap_share,
         shadow_price=chances.price,
         propensity_floor=chances.floor,
+        propensity_floor_wanted=_wanted_floor(table, settings),
         no_contact_floor=settings.no_contact_floor,
         contacts=decisions.filter(pl.col("action") != NO_CONTACT).height,
         candidates=eligible.height,
@@ -191,11 +192,14 @@ def _draws(eligible: pl.DataFrame, value_draws: pl.DataFrame | None) -> Floats:
     return joined["draws"].to_numpy().reshape(joined.height, -1)
 
 
+def _wanted_floor(table: Table, settings: StrategySettings) -> float:
+    return settings.floor_among(int(table.problem.allowed.sum(axis=1).max(initial=1)))
+
+
 def _notes(table: Table, chances: Mixture, settings: StrategySettings) -> list[str]:
     if table.customers.is_empty():
         return ["nobody can be contacted: no eligible customer has a candidate offer"]
-    actions = int(table.problem.allowed.sum(axis=1).max())
-    wanted = settings.floor_among(actions)
+    wanted = _wanted_floor(table, settings)
     if chances.floor >= wanted - 1e-12:
         return []
     if chances.floor == 0.0:

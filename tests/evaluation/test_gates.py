@@ -194,10 +194,23 @@ def test_propensities_that_do_not_line_up_with_the_actions_stop() -> None:
 
 def test_a_floor_above_the_propensities_stops_unless_lowered_openly() -> None:
     day = evidence()
-    result = evaluate_strategy(day, SETTINGS.model_copy(update={"propensity_floor": 0.2}), CHECKS)
+    plan = day.strategy.allocation.model_copy(update={"propensity_floor_wanted": 0.2})
+    lowered = replace(day, strategy=day.strategy.model_copy(update={"allocation": plan}))
+    result = evaluate_strategy(lowered, SETTINGS.model_copy(update={"propensity_floor": 0.2}), CHECKS)
     gate = next(gate for gate in result.gates if gate.name == "propensity_floor")
     assert gate.passed is None
     assert "lowered openly" in gate.detail
+
+
+def test_a_floor_that_is_lower_because_much_is_known_is_kept_and_said() -> None:
+    day = evidence()
+    plan = day.strategy.allocation.model_copy(update={"propensity_floor_wanted": 0.01})
+    narrowed = replace(day, strategy=day.strategy.model_copy(update={"allocation": plan}))
+    result = evaluate_strategy(narrowed, SETTINGS.model_copy(update={"propensity_floor": 0.2}), CHECKS)
+    gate = next(gate for gate in result.gates if gate.name == "propensity_floor")
+    assert (gate.passed, gate.threshold) == (True, 0.01)
+    assert "0.01000 as so many trials are known" in gate.detail
+    assert "budget" not in gate.detail
 
 
 @pytest.mark.parametrize("change", ["missing", "extra", "empty"])

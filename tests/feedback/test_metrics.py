@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import get_args
 
 import numpy as np
@@ -54,6 +54,19 @@ def test_the_table_names_all_that_can_be_computed_and_sources_declare_all_that_i
     asked = {need for metric in METRICS for need in metric.needs}
     assert asked <= set(CAPABILITIES)
     assert set(OUR_OWN) <= set(CAPABILITIES)
+
+
+@pytest.mark.parametrize("held", [2, 3, 4, 10])
+def test_few_held_out_customers_give_wide_intervals_with_as_many_covariates_as_they_bear(held: int) -> None:
+    seen = everything_recorded()
+    assert seen.arms is not None
+    few = pl.concat([part.head(held if arm == "control" else 200) for (arm,), part in seen.arms.group_by("arm")])
+    known = few.with_columns(baseline_minor=pl.col("net_minor") * 0.5 + 10)
+    observed = replace(seen, arms=known, covariates=("baseline_minor",))
+    for name in ("uplift", "roi"):
+        figures = CALCULATED[name](observed)
+        assert isinstance(figures, dict), figures
+        assert figures[name].low < figures[name].high
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)

@@ -102,3 +102,33 @@ def test_what_paid_in_dispatched_trials_is_proven(platform_of: PlatformOf) -> No
 def test_what_cost_more_than_it_brought_is_not(platform_of: PlatformOf) -> None:
     found = tried(platform_of(source=LIVE), effect_minor=0)
     assert found.standing == "futile"
+
+
+def test_where_nothing_pays_nobody_is_drawn_not_even_for_what_is_free(platform_of: PlatformOf) -> None:
+    free = {"contact_cost_minor": 0, "face_value_minor": 0, "cohorts": 1}
+    platform = platform_of(strategy=BUDGET | free, source=LIVE)
+    prepare(platform)
+    run(platform, "segment", "learn_response", "promote_response", "estimate_response", "judge_policy")
+    evidence = platform.store.need("launch_evidence", PARTITION)
+    found = platform.store.read_document(evidence, LaunchEvidence)
+    futile = found.model_copy(update={"standing": "futile", "reason": "past trials speak against it"})
+    platform.store.write_document("launch_evidence", PARTITION, futile, BY)
+    run(platform, "allocate")
+    plan = platform.store.read_document(platform.store.need("allocation", PARTITION), AllocationReport)
+    assert (plan.allocation.contacts, plan.allocation.candidates, plan.allocation.shadow_price) == (0, 0, 0.0)
+    left_out = platform.store.read_table(platform.store.need("excluded_offers", PARTITION))
+    assert set(left_out["rule"]) <= {"futile", "holdout", "contact_cap"}
+    assert "past trials speak against it" in set(left_out["detail"])
+
+
+def test_what_was_made_anew_after_the_evaluation_is_not_published(platform_of: PlatformOf) -> None:
+    platform = platform_of(strategy=BUDGET, source=LIVE)
+    decided(platform)
+    run(platform, "evaluate_strategy")
+    current = platform.store.need("decisions", PARTITION)
+    anew = platform.store.read_table(current).with_columns(cost_minor=pl.col("cost_minor") + 1)
+    platform.store.write_table("decisions", PARTITION, anew, BY)
+    with pytest.raises(GateFailed, match=r"decisions of .* were made anew after the strategy was evaluated"):
+        run(platform, "publish")
+    platform.store.point(current)
+    run(platform, "publish")

@@ -12,7 +12,7 @@ from mktgen import pipeline
 from mktgen.__main__ import main
 from mktgen.documents import ResponsePromotion, ResponseReport, RetrainingRequest
 from mktgen.errors import NotAllowed
-from mktgen.steps.responding import value_note
+from mktgen.steps.responding import trials_behind, value_note
 from mktgen.steps.runner import Platform
 from tests.steps.conftest import PlatformOf
 from tests.steps.test_responding import (
@@ -146,6 +146,21 @@ def test_one_command_rolls_back(
     assert main(["rollback", "response", "--release", "--why", "explained"]) == 0
     assert main(["rollback", "response", "--release", "--why", "again"]) == 1
     assert "nothing to release" in capsys.readouterr().err
+
+
+def test_a_doubt_counts_whichever_version_serves(platform: Platform) -> None:
+    """A pinned version was learned before feedback came to doubt what it rests on: the doubt stays in force."""
+    decide(platform, DAYS[0])
+    assert trials_behind(reading(platform, DAYS[0])) > 1_000  # type: ignore[operator]
+    pipeline.roll_back_response("ada", "under suspicion", to=DAYS[0], platform=platform)
+    doubted = DECIDED + timedelta(days=1)
+    asked = RetrainingRequest(
+        partition=DAYS[0], requested=True, reasons=["effect drift"], models=["response"], doubted_before=doubted
+    )
+    platform.store.write_document("retraining_request", DAYS[0], asked, BY)
+    pinned = decide(platform, DAYS[1])
+    assert (pinned.serving, pinned.doubted_before) == (DAYS[0], doubted)
+    assert trials_behind(reading(platform, DAYS[1])) == 0, "exploration is whole again"
 
 
 def test_a_request_for_retraining_makes_earlier_trials_count_for_little(platform: Platform) -> None:
