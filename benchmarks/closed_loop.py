@@ -3,17 +3,21 @@
     python -m benchmarks.closed_loop [--scenario strong ...] [--seeds 0 1 ...] [--copies 9] [--waves 8] [--json FILE]
     python -m benchmarks.closed_loop_picture --json FILE --out FILE.png    # the picture of it
 
-Each wave, as in the daily loop: a response model of all trials so far; the policy as learned now is judged on them against no
-contact, and has the whole budget if it is proven, an experiment's share if not, nothing where exploring can't pay any more;
-draws of the posterior narrow as trials come in; chances by mixture.py, drawn by rounding.py; the market answers; what a shop
-would see of it is the next wave's trials. Where a wave earns surely less than foretold, trials from before it are doubted.
-Hold-out and floor are part of it. Nothing is learned before the first wave: it is an experiment with the whole budget.
+Each wave, as in the daily loop: a response model of all trials so far, with its gates, and one mean effect per offer where
+differences between customers are exaggerated (a version that fails a gate does not serve: the one before goes on). The policy
+as learned now is judged on past trials against no contact, and has the whole budget if it is proven, an experiment's share if
+not, nothing where exploring can't pay any more. Draws of the posterior narrow as trials come in; chances by mixture.py, drawn
+by rounding.py; the market answers; what a shop would see of it is the next wave's trials. Where a wave earns surely less than
+foretold, trials from before it are doubted. Hold-out and floor are part of it. Nothing is learned before the first wave: it is
+an experiment with the whole budget. Left out here, and run through Airflow (benchmarks/airflow_waves.py): a new version held
+against the one that serves, business as usual as a second incumbent and as an arm, and everything that is sent.
 
 Every way to decide lives in a market of its own, because contacts tire. Beside it: at random, by the true chance of redemption,
 by habit (the small coupon to the biggest spenders), and the oracle, which knows the scenario and what customers are by nature,
 not the future, and spends the budget at its best (linear relaxation, rounded). All have the same budget: half of what the
-oracle of `strong` would spend on its first wave. Reported: expected profit of what was drawn, per 1,000 customers of the
-wave, hold-out and exploration included. `drift` begins four weeks before its drift.
+oracle of `strong` would spend on its first wave. Reported: expected profit of what was drawn, per 1,000 customers of the wave,
+hold-out and exploration included; and regret against hindsight: what the best allocation under the true effects, at the same
+budget and in the same market, would have brought more. `drift` begins four weeks before its drift.
 """
 
 from __future__ import annotations
@@ -39,12 +43,13 @@ from mktgen.market_sim.oracle import expected, expected_costs, oracle_values, re
 from mktgen.market_sim.panel import Organic, covariates, panel
 from mktgen.market_sim.response import respond
 from mktgen.market_sim.scenario import Scenario, load, names
-from mktgen.response.fitting import fit_response
 from mktgen.response.held_out import HeldOut
+from mktgen.response.learning import Learned, learn
 from mktgen.response.model import ResponseModel
 from mktgen.settings import MarketSettings, ResponseSettings, Settings, SourceSettings, StrategySettings
 from mktgen.sources.simulated_market import open_source
 from mktgen.steps.judging_policy import believed
+from mktgen.strategy import allocation
 from mktgen.strategy.arms import is_held_out
 from mktgen.strategy.exploration import Exploration, cannot_pay, exploration
 from mktgen.strategy.mixture import Ints, Problem, mixture
@@ -62,14 +67,24 @@ Choice = NDArray[np.int64]
 
 @dataclass
 class Market:
-    """One way to decide, in a market of its own: contacts so far, and profit by wave per 1,000 customers."""
+    """One way to decide, in a market of its own: contacts so far; profit, and regret where asked for, by wave per 1,000
+    customers."""
 
     scenario: Scenario
     contacts: list[pl.DataFrame] = field(default_factory=list)
     profit: list[float] = field(default_factory=list)
+    regret: list[float] = field(default_factory=list)
 
     def panel(self, organic: Organic, wave: date) -> pl.DataFrame:
         return panel(organic, wave, self.scenario, pl.concat(self.contacts) if self.contacts else None)
+
+    def look_back(self, table: pl.DataFrame, chosen: Choice, cost: Floats, budget: float) -> None:
+        """Regret of a choice, before it is settled."""
+        values = oracle_values(table, self.scenario)
+        problem = allocation.Problem(
+            values, cost.astype(np.int64), self.scenario.actions, (allocation.budget(int(budget)),)
+        )
+        self.regret.append(allocation.regret(problem, chosen, values).regret_minor / table.height * 10)
 
     def settle(self, table: pl.DataFrame, chosen: Choice) -> None:
         truth = expected(table, self.scenario)
@@ -117,6 +132,11 @@ class Learner:
 
     def __init__(self, scenario: Scenario, seed: int) -> None:
         self.scenario, self.seed = scenario, seed
+        faces = {name: offer.face_value_minor for name, offer in scenario.offers.items()}
+        scopes = [" ".join(offer.categories or ("all",)) for offer in scenario.offers.values()]
+        self.offers = pl.DataFrame(
+            {"action": list(faces), "mechanic": scopes, "face_value_minor": list(faces.values())}
+        )
         self.trials: list[pl.DataFrame] = []
         self.known: list[pl.DataFrame] = []
         self.notes: list[str] = []
@@ -124,6 +144,7 @@ class Learner:
         self.foretold: Floats = np.zeros(0)  # of the wave's customers: profit expected of their chances
         self.promised: Floats = np.zeros(0)  # the same of the newest trials
         self.doubted: date | None = None
+        self.champion: ResponseModel | None = None
 
     def decide(self, table: pl.DataFrame, wave: date, cost: Floats, budget: float) -> tuple[Choice, Floats, Choice]:
         """Chosen actions [N], chances of those who take part [n, A], and their places [n]."""
@@ -141,14 +162,13 @@ class Learner:
         nobody = np.tile(np.eye(actions)[0], (table.height, 1))
         fitted = self._fit(wave)
         if fitted is None:
-            # All that the budget pays of even chances.
             self.stages.append("experiment")
-            self.foretold = np.zeros(table.height)
-            each = min(1.0 / actions, budget / float(table.height * cost.sum()))
-            even = np.full((table.height, actions), each)
-            even[:, 0] = 1.0 - each * (actions - 1)
-            return even
-        model, held_out = fitted
+            return self._even(table, cost, budget)
+        learned, held_out = fitted, fitted.held_out
+        self.champion = model = self._serving(learned, wave)
+        if model is None:
+            self.stages.append("experiment")
+            return self._even(table, cost, budget)
         offers = list(self.scenario.actions[1:])
         explore = exploration(model.trials_effective, SETTINGS.strategy)
         drawn = model.draws(facts(table, self.scenario), SETTINGS.strategy.posterior_draws, self.seed, offers)
@@ -165,17 +185,36 @@ class Learner:
         self.notes.append(f"{wave} {stage}: {told}")
         return p
 
-    def _fit(self, wave: date) -> tuple[ResponseModel, HeldOut] | None:
+    def _even(self, table: pl.DataFrame, cost: Ints, budget: float) -> Floats:
+        """All that the budget pays of even chances."""
+        self.foretold = np.zeros(table.height)
+        each = min(1.0 / len(cost), budget / float(table.height * cost.sum()))
+        even = np.full((table.height, len(cost)), each)
+        even[:, 0] = 1.0 - each * (len(cost) - 1)
+        return even
+
+    def _serving(self, learned: Learned, wave: date) -> ResponseModel | None:
+        """The version of the wave, unless a gate failed: then the one before."""
+        how = "one mean effect per offer, " if learned.alike else ""
+        if learned.failed:
+            self.notes.append(f"{wave}: {how}does not serve: {'; '.join(learned.failed)}")
+            return self.champion
+        if learned.alike:
+            self.notes.append(f"{wave}: {how}for all customers")
+        return learned.model
+
+    def _fit(self, wave: date) -> Learned | None:
         if not self.trials:
             return None
         trials, known = pl.concat(self.trials), pl.concat(self.known)
-        model, held_out = fit_response(trials, known, SETTINGS.response, wave, self.seed, doubted_before=self.doubted)
+        known_all = (trials, known, SETTINGS.response, wave, self.seed, self.offers)
+        learned = learn(*known_all, doubted_before=self.doubted)
         last = self.trials[-1]["decided_on"][0]
-        if last != self.doubted and len(self.trials) > 1 and (short := self._shortfall(held_out, last)):
+        if last != self.doubted and len(self.trials) > 1 and (short := self._shortfall(learned.held_out, last)):
             self.doubted = last
             self.notes.append(f"{wave}: {short}")
-            return fit_response(trials, known, SETTINGS.response, wave, self.seed, doubted_before=last)
-        return model, held_out
+            return learn(*known_all, doubted_before=last)
+        return learned
 
     def _shortfall(self, held_out: HeldOut, last: date) -> str:
         """Whether the last wave earned surely less than was foretold of it: doubly robust, clustered by customer."""
@@ -302,8 +341,15 @@ def study(organic: Organic, scenario: Scenario, waves: int, seed: int, budget: f
             raise RuntimeError(f"the learner spent {cost[chosen].sum()} of {budget}")
         happened = respond(table, pl.Series(np.array(scenario.actions)[chosen]), scenario, seed)
         learner.remember(table, happened, chosen, p, part)
+        market.look_back(table, chosen, cost, budget)
         market.settle(table, chosen)
-    return {"customers": table.height, "profit": market.profit, "stages": learner.stages, "notes": learner.notes}
+    return {
+        "customers": table.height,
+        "profit": market.profit,
+        "regret": market.regret,
+        "stages": learner.stages,
+        "notes": learner.notes,
+    }
 
 
 def main() -> None:
@@ -354,6 +400,8 @@ def _show(scenario: str, found: dict[str, Any]) -> None:
         f"{'of the oracle':16}"
         + "".join(f"{a / b:9.2f}" if b > SMALL else f"{'-':>9}" for a, b in zip(rows["mktgen"], oracle, strict=True))
     )
+    regrets = np.array([run["regret"] for run in runs]).mean(axis=0)
+    print(f"{'regret':16}" + "".join(f"{value:9.1f}" for value in regrets))
     stages = [[run["stages"][wave] for run in runs] for wave in range(len(oracle))]
     for stage in ("launched", "experiment", "stopped"):
         print(f"{stage:16}" + "".join(f"{one.count(stage):9d}" for one in stages))

@@ -25,7 +25,14 @@ def show(terminal: Terminal) -> None:
     terminal.line("-- SIMULATED from here on: how the loop learns, in a market whose truth is known --")
     terminal.line("Real households of The Complete Journey, copied with changes; how they answer offers is made up.")
     terminal.going(f"{WAVES} weekly waves of decisions, outcomes and learning, beside other ways to decide")
-    done = subprocess.run(COMMAND, cwd=REPOSITORY, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    try:
+        done = subprocess.run(COMMAND, cwd=REPOSITORY, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        command = " ".join(("python", *COMMAND[1:]))
+        raise Problem(
+            f"The simulated part did not end within {TIMEOUT_S // 60} minutes; all that came before it is done and stays",
+            (f"On a busy machine run it by itself, later: {command}",),
+        ) from None
     if done.returncode:
         raise Problem("The simulated part failed", tuple(done.stderr.splitlines()[-5:]))
     for line in done.stdout.splitlines():

@@ -21,6 +21,7 @@ from mktgen.steps.runner import Platform
 from mktgen.steps.sending import DISPATCH_SECTIONS, section_values
 from mktgen.store import Manifest, Store, parallel, parse_uri
 
+_FOLDERS: Final = {"outbox": "outbox", "simulated_market": "market/inbox"}  # where a channel leaves its messages
 _TABLES: Final = ("decisions", "messages", "sends")
 D = TypeVar("D", bound=Document)
 
@@ -79,7 +80,7 @@ def _gather(platform: Platform, partition: date, manifest: Manifest, proof: Cont
         digests=found.digests,
         ledger=ledger,
         records=_bodies(platform, _records(platform, customers)),
-        outbox=_bodies(platform, platform.objects.keys(f"outbox/dt={partition}/")),
+        outbox=_bodies(platform, platform.objects.keys(f"{_FOLDERS.get(proof.channel, 'outbox')}/dt={partition}/")),
         missing=(*found.missing, *_origins(platform, manifest, proof)),
     )
 
