@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 import polars.selectors as cs
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -26,6 +25,8 @@ def auc(label: Bools, score: Floats) -> float:
     negatives = label.size - positives
     if not positives or not negatives:
         raise ValueError(f"AUC needs both classes; {positives} of {label.size} labels are positive")
+    from scipy.stats import rankdata  # late: most steps do without
+
     ranks = float(rankdata(score)[label].sum())
     return (ranks - positives * (positives + 1) / 2) / (positives * negatives)
 

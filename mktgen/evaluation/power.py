@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scipy.stats import binomtest, norm
+from scipy.special import ndtri
 
 
 def sample_ratio_p_value(held_out: int, customers: int, share: float) -> float:
@@ -16,6 +16,8 @@ def sample_ratio_p_value(held_out: int, customers: int, share: float) -> float:
     """
     if customers == 0 or share in (0.0, 1.0):
         return 1.0 if held_out == round(share * customers) else 0.0
+    from scipy.stats import binomtest  # late: most steps do without
+
     return float(binomtest(held_out, customers, share).pvalue)
 
 
@@ -28,7 +30,7 @@ def minimal_detectable_difference(sd: float, treated: int, control: int, alpha: 
     """
     if treated == 0 or control == 0:
         return math.inf
-    z = float(norm.ppf(1 - alpha / 2) + norm.ppf(power))
+    z = float(ndtri(1 - alpha / 2) + ndtri(power))
     return z * sd * math.sqrt(1 / treated + 1 / control)
 
 
@@ -42,5 +44,5 @@ def customers_per_arm(sd: float, difference: float, alpha: float, power: float) 
     """
     if difference <= 0:
         raise ValueError(f"difference = {difference}: a sample size is for a difference above 0")
-    z = float(norm.ppf(1 - alpha / 2) + norm.ppf(power))
+    z = float(ndtri(1 - alpha / 2) + ndtri(power))
     return max(2, math.ceil(2 * (z * sd / difference) ** 2))

@@ -8,7 +8,7 @@ from math import log, sqrt
 from typing import Final, Literal
 
 import polars as pl
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from mktgen.feedback.effect_ledger import PROGRAMME
 from mktgen.settings import FeedbackSettings
@@ -110,4 +110,4 @@ def _mean_effect(part: pl.DataFrame) -> tuple[float, float] | None:
 
 
 def _two_sided(z: float) -> float:
-    return float(2 * norm.sf(abs(z)))
+    return float(2 * ndtr(-abs(z)))

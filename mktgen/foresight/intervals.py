@@ -6,7 +6,7 @@ from math import exp, sqrt
 from typing import Final
 
 import numpy as np
-from scipy.stats import t
+from scipy.special import stdtrit
 
 from mktgen.foresight.series import Floats
 
@@ -63,7 +63,7 @@ def total_bounds(predicted: Floats, actual: Floats, units: float, horizon: int) 
     spread = sqrt(float((ratio**2).mean())) * sqrt(1 + 1 / independent) if ratio.size else 0.0
     bounds = {}
     for level in LEVELS:
-        reach = float(t.ppf(0.5 + level / 200, independent - 1)) * spread
+        reach = float(stdtrit(independent - 1, 0.5 + level / 200)) * spread
         bounds[level] = (units * exp(-reach), units * exp(reach))
     return bounds
 

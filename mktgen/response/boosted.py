@@ -12,7 +12,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingRegressor
 
 from mktgen.response.trials import Trials
 
@@ -53,6 +52,8 @@ def boosted_effects(
     contrast = trials.contrast
     contacted = contrast.sum(axis=1)
     result = np.empty_like(contrast)
+    from sklearn.ensemble import HistGradientBoostingRegressor  # late: most steps do without
+
     rng = np.random.Generator(np.random.PCG64(seed))
     for number in np.unique(fold):
         train = np.flatnonzero((fold != number) & (np.abs(contacted) > _LEAST))

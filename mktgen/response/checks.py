@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.stats import chi2, norm
+from scipy.special import chdtrc, ndtri
 
 from mktgen.documents import Gate
 from mktgen.response.clustered import mean_score, r_gain, slopes, wald
@@ -55,7 +55,7 @@ def randomisation(held_out: HeldOut) -> Gate:
     trials = held_out.trials
     scores = by_customer(trials, trials.contrast * held_out.weight[:, None])
     statistic, freedom = wald(scores)
-    p_value = float(chi2.sf(statistic, freedom)) if freedom else 1.0
+    p_value = float(chdtrc(freedom, statistic)) if freedom else 1.0
     detail = f"p = {p_value:.4f} that actions were drawn with the logged chances ({freedom} actions)"
     return Gate(
         name="randomisation", passed=p_value >= _RANDOMISED_ALPHA, detail=detail, value=p_value,
@@ -71,7 +71,7 @@ def covariate_balance(held_out: HeldOut) -> Gate:
     were never contacted).
     """
     found, number = float(np.abs(held_out.imbalance).max()), len(held_out.imbalance)
-    bound = float(norm.ppf(1 - _RANDOMISED_ALPHA / 2 / number))
+    bound = float(ndtri(1 - _RANDOMISED_ALPHA / 2 / number))
     detail = f"largest imbalance {found:.1f} standard errors over {number} functions of the covariates"
     return Gate(name="covariate_balance", passed=found <= bound, detail=detail, value=found, threshold=bound)
 
@@ -79,7 +79,7 @@ def covariate_balance(held_out: HeldOut) -> Gate:
 def mean_effect(held_out: HeldOut) -> Gate:
     """Is the mean of the predicted effects within the interval of the mean doubly robust score, for each action?"""
     told, worst = [], 0.0
-    reach = float(norm.ppf(1 - _ALPHA / 2 / max(len(held_out.trials.actions), 1)))
+    reach = float(ndtri(1 - _ALPHA / 2 / max(len(held_out.trials.actions), 1)))
     for number, action in enumerate(held_out.trials.actions):
         found = mean_score(held_out, held_out.reward.score[:, number] - held_out.reward.effect[:, number])
         score = mean_score(held_out, held_out.reward.score[:, number])
@@ -106,7 +106,7 @@ def calibration(held_out: HeldOut) -> Gate:
         detail = "predicted effects hardly differ between customers: there is nothing to calibrate"
         return Gate(name="effect_calibration", passed=None, detail=detail)
     slope, error = found
-    low, high = slope - norm.ppf(1 - _ALPHA / 2) * error, slope + norm.ppf(1 - _ALPHA / 2) * error
+    low, high = slope - ndtri(1 - _ALPHA / 2) * error, slope + ndtri(1 - _ALPHA / 2) * error
     detail = f"slope {slope:.2f} [{low:.2f}, {high:.2f}] of held-out effects on predicted differences between customers"
     return Gate(
         name="effect_calibration",
@@ -123,7 +123,7 @@ def no_harm_in_scale(held_out: HeldOut) -> Gate:
     Difference in R-loss, sum of w (r - sum_a c_a effect_a)^2. It fails where the model is surely worse.
     """
     detail, gain, error = r_gain(held_out, held_out.centre(held_out.reward.effect), "one effect for all")
-    passed = None if error == 0 else bool(gain >= -norm.ppf(1 - _ALPHA) * error)
+    passed = None if error == 0 else bool(gain >= -ndtri(1 - _ALPHA) * error)
     return Gate(name="individual_effects", passed=passed, detail=detail, value=gain, threshold=0.0)
 
 
@@ -132,7 +132,7 @@ def final_stage(held_out: HeldOut) -> Gate:
     if held_out.reward.boosted is None:
         return Gate(name="final_stage", passed=None, detail="too few trials for boosted trees to compare with")
     detail, gain, error = r_gain(held_out, held_out.reward.boosted, "boosted trees")
-    if error > 0 and gain < -norm.ppf(1 - _ALPHA) * error:
+    if error > 0 and gain < -ndtri(1 - _ALPHA) * error:
         detail += "; trees are surely better: effects bend in ways that the basis lacks"
     return Gate(name="final_stage", passed=None, detail=detail, value=gain, threshold=0.0)
 
@@ -152,7 +152,7 @@ def monotone(held_out: HeldOut, offers: pl.DataFrame, redeemed: pl.DataFrame | N
     ]
     if not pairs:
         return Gate(name="monotone", passed=None, detail="no two face values of one mechanic were tried")
-    bound, told, worst = float(norm.ppf(1 - _ALPHA / len(pairs))), [], -np.inf
+    bound, told, worst = float(ndtri(1 - _ALPHA / len(pairs))), [], -np.inf
     for lower, upper in pairs:
         small, large = (trials.actions.index(name) for name in (lower, upper))
         found = mean_score(held_out, _weighted(trials, large, outcome) - _weighted(trials, small, outcome))
@@ -176,7 +176,7 @@ def placebo_effect(held_out: HeldOut, placebo: pl.DataFrame | None) -> Gate:
     centred = values - np.average(values, weights=held_out.weight)
     scores = by_customer(trials, trials.contrast * (held_out.weight * centred)[:, None])
     statistic, freedom = wald(scores)
-    p_value = float(chi2.sf(statistic, freedom)) if freedom else 1.0
+    p_value = float(chdtrc(freedom, statistic)) if freedom else 1.0
     detail = f"p = {p_value:.4f} that actions have nothing to do with the reward of before ({freedom} actions)"
     return Gate(name="placebo", passed=p_value >= _ALPHA, detail=detail, value=p_value, threshold=_ALPHA)
 

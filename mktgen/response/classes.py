@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import polars as pl
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from mktgen.response.model import ResponseModel
 from mktgen.settings import ResponseSettings
@@ -40,7 +40,7 @@ def customer_classes(
     """
     effects = model.conversion_effects(features, actions)
     names = effects["action"].n_unique()
-    reach = float(norm.ppf(1 - (1 - _LEVEL) / 2 / max(names, 1)))
+    reach = float(ndtri(1 - (1 - _LEVEL) / 2 / max(names, 1)))
     limits = effects.with_columns(
         (pl.col("effect") - reach * pl.col("sd")).clip(-1.0, 1.0).alias("low"),
         (pl.col("effect") + reach * pl.col("sd")).clip(-1.0, 1.0).alias("high"),

@@ -9,7 +9,6 @@ from typing import Final
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from mktgen.response.basis import KEYS, Basis, UnusableCovariates, fit_basis
@@ -172,6 +171,8 @@ def _base_conversion(design: Matrix, converted: Matrix, trials: Trials, weight: 
     if converted.min() == converted.max():
         return flat
     arms = np.equal.outer(trials.drawn, np.arange(len(trials.actions))).astype(np.float64)
+    from sklearn.linear_model import LogisticRegression  # late: most steps do without
+
     model = LogisticRegression(C=_PRIOR_VARIANCE, solver="newton-cholesky", max_iter=100)
     model.fit(np.hstack([design[:, 1:], arms]), converted, sample_weight=weight)
     return np.concatenate([model.intercept_, model.coef_[0, : design.shape[1] - 1]])

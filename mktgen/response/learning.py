@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 import polars as pl
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from mktgen.documents import Gate
 from mktgen.response.checks import calibration, no_harm_in_scale, sanity_gates
@@ -81,6 +81,6 @@ def not_ruled_out(held_out: HeldOut, outcome: HeldOutOutcome) -> float:
     found = slopes(held_out, outcome)
     if found is None:
         return 0.0
-    high = max(found[0] + float(norm.ppf((1 + _LEVEL) / 2)) * found[1], 0.0)
+    high = max(found[0] + float(ndtri((1 + _LEVEL) / 2)) * found[1], 0.0)
     away = outcome.effect - held_out.centre(outcome.effect)
     return high * float(np.sqrt(np.average((away**2).mean(axis=1), weights=held_out.weight)))

@@ -14,7 +14,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingRegressor
 
 from mktgen.response.boosted import some
 from mktgen.response.trials import NOT_CONTACTED
@@ -104,6 +103,8 @@ def _ridge(design: Matrix, arms: Matrix, outcome: Matrix, weight: Matrix, fold: 
 
 def _boosted(bins: Matrix, arms: Matrix, outcome: Matrix, weight: Matrix, fold: Integers, seed: int) -> Matrix:
     q = np.empty((len(outcome), arms.shape[1] + 1))
+    from sklearn.ensemble import HistGradientBoostingRegressor  # late: most steps do without
+
     rng = np.random.Generator(np.random.PCG64(seed))
     for number in np.unique(fold):
         train = some(np.flatnonzero(fold != number), rng)

@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass
 
 import polars as pl
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from mktgen.documents import Interval, NextExperiment, OfferUncertainty
 
@@ -67,7 +67,7 @@ def value_of_information(mean: float, sd: float) -> float:
     if sd <= 0:
         return 0.0
     z = abs(mean) / sd
-    return float(sd * (norm.pdf(z) - z * norm.sf(z)))
+    return float(sd * (math.exp(-(z**2) / 2) / math.sqrt(2 * math.pi) - z * ndtr(-z)))
 
 
 def _uncertain(eligible: pl.DataFrame, draws: pl.DataFrame | None) -> pl.DataFrame:

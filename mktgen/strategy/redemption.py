@@ -20,8 +20,7 @@ from typing import Final, Literal, Self
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.stats import beta
-from sklearn.linear_model import LogisticRegression
+from scipy.special import betaincinv
 from threadpoolctl import threadpool_limits
 
 Matrix = NDArray[np.float64]
@@ -203,6 +202,8 @@ def _logistic(space: Matrix, target: NDArray[np.bool_], weights: Matrix, c: floa
     used = weights > 0
     if len(np.unique(target[used])) < 2:
         return None
+    from sklearn.linear_model import LogisticRegression  # late: most steps do without
+
     model = LogisticRegression(C=c / float(weights.sum()), solver="newton-cholesky", max_iter=200)
     model.fit(space[used, :-1], target[used], sample_weight=weights[used])
     return np.concatenate([model.coef_[0], model.intercept_])
@@ -254,4 +255,4 @@ def _rates(matured: pl.DataFrame) -> dict[str, tuple[float, float, float]]:
 
 
 def _beta(a: float, b: float) -> tuple[float, float, float]:
-    return a / (a + b), float(beta.ppf(0.025, a, b)), float(beta.ppf(0.975, a, b))
+    return a / (a + b), float(betaincinv(a, b, 0.025)), float(betaincinv(a, b, 0.975))

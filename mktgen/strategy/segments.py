@@ -15,8 +15,6 @@ from typing import Final
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans
-from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
 from mktgen.contracts import CUSTOMER_SEGMENTS, SEGMENTS
@@ -79,6 +77,8 @@ def _cluster(customers: pl.DataFrame, segments: int, seed: int) -> NDArray[np.in
     with threadpool_limits(limits=1):
         space = np.hstack([_standardise(_behaviour(customers)), _vector_components(customers["vector"])])
         distinct = len(np.unique(space.round(9), axis=0))
+        from sklearn.cluster import KMeans  # late: most steps do without
+
         model = KMeans(n_clusters=min(segments, distinct), n_init=N_INIT, random_state=seed % 2**32)
         labels: NDArray[np.int64] = model.fit_predict(space).astype(np.int64)
     return labels
@@ -108,6 +108,8 @@ def _vector_components(vectors: pl.Series) -> Matrix:
     if not matrix.any():
         return np.zeros((len(vectors), 0))
     components = min(VECTOR_COMPONENTS, width, len(vectors))
+    from sklearn.decomposition import PCA  # late: most steps do without
+
     reduced = PCA(n_components=components, svd_solver="full").fit_transform(matrix)
     scaled: Matrix = reduced / reduced.std(axis=0).max()
     return scaled

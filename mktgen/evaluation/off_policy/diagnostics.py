@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtr
 
 from mktgen.documents import Refusal
 from mktgen.evaluation.off_policy.estimators import Terms, mean
@@ -153,7 +153,7 @@ def _balance(log: Logged, drawn: Floats, expected: Floats, scale: float = 1.0, l
     se, off = max(bounds.se * scale, least), abs(mean(gap))
     if se <= _STILL * max(1.0, off):
         return 1.0 if off <= _STILL * max(1.0, abs(mean(expected))) else 0.0
-    return float(2 * student.sf(off / se, log.clusters - 1))
+    return float(2 * stdtr(log.clusters - 1, -off / se))
 
 
 _STILL: Final = 1e-9

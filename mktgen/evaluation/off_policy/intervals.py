@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from mktgen.evaluation.off_policy.estimators import Terms, mean
 from mktgen.evaluation.off_policy.logged import Floats, Ints, Logged
@@ -34,7 +34,7 @@ def normal(value: float, influence: Floats, groups: Ints, alpha: float) -> Bound
     if sums.size < 2:
         return Bounds(None, None, None, "one cluster: no spread to see")
     se = _standard_error(sums, influence.size)
-    reach = float(student.ppf(1 - alpha / 2, sums.size - 1)) * se
+    reach = float(stdtrit(sums.size - 1, 1 - alpha / 2)) * se
     return Bounds(se, value - reach, value + reach, f"influence function, {sums.size} clusters")
 
 

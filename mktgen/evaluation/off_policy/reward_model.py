@@ -13,7 +13,6 @@ from typing import Final
 
 import numpy as np
 from scipy.optimize import nnls
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from mktgen.errors import PermanentError
 from mktgen.evaluation.off_policy.kernel_ridge import fit_kernel_ridge
@@ -57,6 +56,11 @@ def cross_fitted(log: Logged, context: Floats, *, seed: int, folds: int = 5) -> 
 def fit_boosting(rows: Rows) -> Predict:
     """Boosted trees with the action as a category: log loss for rewards of 0 and 1, else squared error."""
     binary = bool(np.isin(rows.reward, (0.0, 1.0)).all()) and len(np.unique(rows.reward)) == 2
+    from sklearn.ensemble import (  # late: most steps do without
+        HistGradientBoostingClassifier,
+        HistGradientBoostingRegressor,
+    )
+
     kind = HistGradientBoostingClassifier if binary else HistGradientBoostingRegressor
     categories = [rows.context.shape[1]] if rows.actions <= _CATEGORIES else None
     model = kind(max_leaf_nodes=15, early_stopping=False, categorical_features=categories, random_state=rows.seed)

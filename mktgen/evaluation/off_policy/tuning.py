@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from mktgen.evaluation.off_policy.estimators import Terms, clipped_ips, dros, switch_dr
 from mktgen.evaluation.off_policy.intervals import normal
@@ -72,7 +72,7 @@ def least_mse(candidates: Sequence[Terms], groups: Ints) -> int:
     return int(np.argmin(bounds))
 
 
-_Z: Final = float(norm.ppf(1 - CONFIDENCE))
+_Z: Final = float(ndtri(1 - CONFIDENCE))
 
 
 def _tuned(log: Logged, make: Callable[[Logged, float], Terms], dials: Sequence[float], method: Method) -> Terms:

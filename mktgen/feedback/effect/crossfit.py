@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingRegressor
-from sklearn.linear_model import LogisticRegression, RidgeCV
 from threadpoolctl import threadpool_limits
 
 from mktgen.errors import PermanentError
@@ -48,6 +46,8 @@ def nuisance(sample: Sample, folds: int, outcome_model: OutcomeModel, seed: int)
         raise PermanentError(
             "adjusting for nothing: every covariate is constant; give what was known of customers before"
         )
+    from sklearn.linear_model import LogisticRegression  # late: most steps do without
+
     part = fold_of(sample, folds, seed)
     x, y, treated = sample.covariates, sample.outcome, sample.treated
     result = Nuisance(*(np.zeros(sample.rows) for _ in range(4)))
@@ -79,6 +79,9 @@ def fold_of(sample: Sample, folds: int, seed: int) -> Ints:
 
 
 def _predict(x: Matrix, y: Vector, ask: Matrix, outcome_model: OutcomeModel, seed: int) -> Vector:
+    from sklearn.ensemble import HistGradientBoostingRegressor
+    from sklearn.linear_model import RidgeCV
+
     predictions = []
     if outcome_model in ("ridge", "mean"):
         predictions.append(RidgeCV(alphas=_PENALTIES).fit(x, y).predict(ask))

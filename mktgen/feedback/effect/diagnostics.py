@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from scipy.stats import binomtest
-from sklearn.metrics import roc_auc_score
 
 from mktgen.feedback.effect.crossfit import within
 from mktgen.feedback.effect.estimate import Vector
@@ -64,6 +62,8 @@ def overlap(sample: Sample, propensity: Vector, trim: float) -> dict[str, float]
     propensity in (trim, 1 - trim). effective_share: the smaller of the arms' effective sample sizes under
     inverse weights, as share of the rows kept. propensity_treated_median: of the treated.
     """
+    from sklearn.metrics import roc_auc_score  # late: most steps do without
+
     kept, weights = within(propensity, trim), inverse_weights(sample, propensity, trim)
     arms = (sample.treated, ~sample.treated)
     return {
@@ -87,6 +87,8 @@ def sample_ratio(sample: Sample, control_share: float) -> tuple[int, int, float]
         held, units = int(control.sum()), sample.rows
     else:
         held, units = sample.customers_in(control), len(sample.customers)
+    from scipy.stats import binomtest  # late: most steps do without
+
     return held, units, float(binomtest(held, units, control_share).pvalue)
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
+from scipy.special import stdtr, stdtrit
 
 from mktgen.documents import Interval
 from mktgen.errors import PermanentError
@@ -44,14 +44,14 @@ class Estimate:
     influence: Vector = field(default_factory=lambda: np.zeros(0), repr=False, compare=False)
 
     def interval(self, level: float = LEVEL) -> Interval:
-        reach = float(student.ppf((1 + level) / 2, self.df)) * self.se
+        reach = float(stdtrit(self.df, (1 + level) / 2)) * self.se
         return Interval(value=self.value, low=self.value - reach, high=self.value + reach, method=self.method)
 
     def p_value(self, null: float = 0.0) -> float:
         """Two-sided p-value of the estimate being `null`; 1 where nothing varies and it is `null` exactly."""
         if self.se == 0:
             return 1.0 if self.value == null else 0.0
-        return float(2 * student.sf(abs(self.value - null) / self.se, self.df))
+        return float(2 * stdtr(self.df, -abs(self.value - null) / self.se))
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from typing import Final, Literal
 
 import numpy as np
 import polars as pl
-from scipy.stats import nct
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from mktgen.documents import Interval
 from mktgen.errors import PermanentError
@@ -89,7 +88,7 @@ def minimal_detectable(effect: Estimate, alpha: float = ALPHA, power: float = PO
     Formula: (t(1 - alpha/2) + t(power)) se. Assumption: the standard error would be the same under that effect.
     When it fails: effects that change the spread as well. Reference: Bloom, Evaluation Review 19 (1995).
     """
-    return float(student.ppf(1 - alpha / 2, effect.df) + student.ppf(power, effect.df)) * effect.se
+    return float(stdtrit(effect.df, 1 - alpha / 2) + stdtrit(effect.df, power)) * effect.se
 
 
 def power_of(true_effect: float, effect: Estimate, alpha: float = ALPHA) -> float:
@@ -99,7 +98,9 @@ def power_of(true_effect: float, effect: Estimate, alpha: float = ALPHA) -> floa
     """
     if effect.se == 0:
         return alpha if true_effect == 0 else 1.0
-    bound = float(student.ppf(1 - alpha / 2, effect.df))
+    from scipy.stats import nct  # late: most steps do without
+
+    bound = float(stdtrit(effect.df, 1 - alpha / 2))
     df, away = min(effect.df, 1e6), true_effect / effect.se
     return float(np.clip(nct.sf(bound, df, away) + nct.cdf(-bound, df, away), 0.0, 1.0))
 
@@ -142,7 +143,7 @@ def fieller(numerator: Estimate, denominator: Estimate, less: float = 0.0) -> In
     if numerator.customers != denominator.customers or not numerator.customers:
         raise PermanentError("fieller: numerator and denominator must come from the same rows, with influences")
     n, d = numerator.value, denominator.value
-    reach = float(student.ppf(1 - ALPHA / 2, min(numerator.df, denominator.df))) ** 2
+    reach = float(stdtrit(min(numerator.df, denominator.df), 1 - ALPHA / 2)) ** 2
     vn, vd = (reach * float((one.influence**2).sum()) for one in (numerator, denominator))
     both = reach * float(numerator.influence @ denominator.influence)
     a = d * d - vd

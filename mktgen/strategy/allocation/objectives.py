@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from mktgen.errors import PermanentError
 
@@ -44,4 +44,4 @@ def lower_bound(quantile: float) -> Objective:
     """The value that the mean effect exceeds with probability 1 - quantile. Raises PermanentError outside (0, 0.5]."""
     if not 0 < quantile <= 0.5:
         raise PermanentError(f"allocation: the quantile is {quantile}; a lower bound needs one in (0, 0.5]")
-    return mean_less_risk(-float(norm.ppf(quantile)))
+    return mean_less_risk(-float(ndtri(quantile)))
