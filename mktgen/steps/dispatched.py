@@ -8,7 +8,7 @@ from datetime import date
 from mktgen.documents import PublishedStrategy
 from mktgen.errors import MissingArtefact
 from mktgen.steps.runner import Platform
-from mktgen.store import Manifest, Store, parse_uri
+from mktgen.store import Manifest, Store, parallel, parse_uri
 
 
 def dispatches(platform: Platform, day: date) -> tuple[Manifest, ...]:
@@ -36,12 +36,12 @@ def dispatched_decisions(platform: Platform, sends: Iterable[Manifest]) -> tuple
 
 def decisions_in_force(platform: Platform, days: Iterable[date]) -> tuple[Manifest, ...]:
     """Of each day the decisions it was dispatched by; those that are current where nothing was; in order of days."""
-    found = []
-    for day in sorted(days):
+
+    def of(day: date) -> Manifest | None:
         sends = platform.store.current("sends", day)
-        decisions = _decisions_of(platform, sends) if sends else platform.store.current("decisions", day)
-        found += [decisions] if decisions is not None else []
-    return tuple(found)
+        return _decisions_of(platform, sends) if sends else platform.store.current("decisions", day)
+
+    return tuple(found for found in parallel(of, sorted(days)) if found is not None)
 
 
 def made_by_same_model(store: Store, artefact: str, decisions: Iterable[Manifest]) -> tuple[Manifest, ...]:
