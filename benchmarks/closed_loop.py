@@ -6,11 +6,12 @@
 Each wave, as in the daily loop: a response model of all trials so far, with its gates, and one mean effect per offer where
 differences between customers are exaggerated (a version that fails a gate does not serve: the one before goes on). The policy
 as learned now is judged on past trials against no contact, and has the whole budget if it is proven, an experiment's share if
-not, nothing where exploring can't pay any more. Draws of the posterior narrow as trials come in; chances by mixture.py, drawn
-by rounding.py; the market answers; what a shop would see of it is the next wave's trials. Where a wave earns surely less than
-foretold, trials from before it are doubted. Hold-out and floor are part of it. Nothing is learned before the first wave: it is
-an experiment with the whole budget. Left out here, and run through Airflow (benchmarks/airflow_waves.py): a new version held
-against the one that serves, business as usual as a second incumbent and as an arm, and everything that is sent.
+not, nothing where exploring can't pay any more; without a version that may serve it is an experiment. Draws of the posterior
+narrow as trials come in; chances by mixture.py, drawn by rounding.py; the market answers; what a shop would see of it is the
+next wave's trials. Where a wave earns surely less than foretold, trials from before it are doubted. Hold-out and floor are
+part of it. Nothing is learned before the first wave: it is an experiment with the whole budget. Left out here, and run through
+Airflow (benchmarks/airflow_waves.py): a new version held against the one that serves, business as usual as a second incumbent
+and as an arm, the placebo gate, and everything that is sent.
 
 Every way to decide lives in a market of its own, because contacts tire. Beside it: at random, by the true chance of redemption,
 by habit (the small coupon to the biggest spenders), and the oracle, which knows the scenario and what customers are by nature,
@@ -62,6 +63,8 @@ SETTINGS: Final = Settings(
     strategy=StrategySettings(holdout_share=0.05),
     response=ResponseSettings(boosting_from=10**9),  # ridge alone foretells: five times as fast
 )
+# Each offer of the market is a mechanic of its own: no two face values of one can be compared.
+NO_MECHANICS: Final = pl.DataFrame(schema={"action": pl.String, "mechanic": pl.String, "face_value_minor": pl.Int64})
 Choice = NDArray[np.int64]
 
 
@@ -132,19 +135,18 @@ class Learner:
 
     def __init__(self, scenario: Scenario, seed: int) -> None:
         self.scenario, self.seed = scenario, seed
-        faces = {name: offer.face_value_minor for name, offer in scenario.offers.items()}
-        scopes = [" ".join(offer.categories or ("all",)) for offer in scenario.offers.values()]
-        self.offers = pl.DataFrame(
-            {"action": list(faces), "mechanic": scopes, "face_value_minor": list(faces.values())}
-        )
         self.trials: list[pl.DataFrame] = []
         self.known: list[pl.DataFrame] = []
         self.notes: list[str] = []
         self.stages: list[str] = []
-        self.foretold: Floats = np.zeros(0)  # of the wave's customers: profit expected of their chances
-        self.promised: Floats = np.zeros(0)  # the same of the newest trials
+        self.foretold: Floats | None = (
+            None  # of the wave's customers: profit expected of their chances, where it is known
+        )
+        self.promised: Floats | None = None  # the same of the newest trials
         self.doubted: date | None = None
-        self.champion: ResponseModel | None = None
+        self.champion: tuple[ResponseModel, HeldOut, date | None] | None = (
+            None  # and the doubt that it was learned under
+        )
 
     def decide(self, table: pl.DataFrame, wave: date, cost: Floats, budget: float) -> tuple[Choice, Floats, Choice]:
         """Chosen actions [N], chances of those who take part [n, A], and their places [n]."""
@@ -164,13 +166,13 @@ class Learner:
         if fitted is None:
             self.stages.append("experiment")
             return self._even(table, cost, budget)
-        learned, held_out = fitted, fitted.held_out
-        self.champion = model = self._serving(learned, wave)
-        if model is None:
+        self._succeed(fitted, wave)
+        if self.champion is None:
             self.stages.append("experiment")
-            return self._even(table, cost, budget)
+            return self._even(table, cost, budget * SETTINGS.strategy.experiment_budget_share)
+        model, held_out, doubt = self.champion
         offers = list(self.scenario.actions[1:])
-        explore = exploration(model.trials_effective, SETTINGS.strategy)
+        explore = exploration(model.trials_effective if doubt == self.doubted else 0.0, SETTINGS.strategy)
         drawn = model.draws(facts(table, self.scenario), SETTINGS.strategy.posterior_draws, self.seed, offers)
         drawn = drawn[:, :, np.argsort(np.argsort(offers))]
         alone = SETTINGS.strategy.no_contact_floor
@@ -187,30 +189,30 @@ class Learner:
 
     def _even(self, table: pl.DataFrame, cost: Ints, budget: float) -> Floats:
         """All that the budget pays of even chances."""
-        self.foretold = np.zeros(table.height)
+        self.foretold = None
         each = min(1.0 / len(cost), budget / float(table.height * cost.sum()))
         even = np.full((table.height, len(cost)), each)
         even[:, 0] = 1.0 - each * (len(cost) - 1)
         return even
 
-    def _serving(self, learned: Learned, wave: date) -> ResponseModel | None:
-        """The version of the wave, unless a gate failed: then the one before."""
+    def _succeed(self, learned: Learned, wave: date) -> None:
+        """The version of the wave serves, unless a gate failed: then the one before goes on."""
         how = "one mean effect per offer, " if learned.alike else ""
         if learned.failed:
             self.notes.append(f"{wave}: {how}does not serve: {'; '.join(learned.failed)}")
-            return self.champion
+            return
         if learned.alike:
             self.notes.append(f"{wave}: {how}for all customers")
-        return learned.model
+        self.champion = (learned.model, learned.held_out, self.doubted)
 
     def _fit(self, wave: date) -> Learned | None:
         if not self.trials:
             return None
         trials, known = pl.concat(self.trials), pl.concat(self.known)
-        known_all = (trials, known, SETTINGS.response, wave, self.seed, self.offers)
+        known_all = (trials, known, SETTINGS.response, wave, self.seed, NO_MECHANICS)
         learned = learn(*known_all, doubted_before=self.doubted)
         last = self.trials[-1]["decided_on"][0]
-        if last != self.doubted and len(self.trials) > 1 and (short := self._shortfall(learned.held_out, last)):
+        if last != self.doubted and self.promised is not None and (short := self._shortfall(learned.held_out, last)):
             self.doubted = last
             self.notes.append(f"{wave}: {short}")
             return learn(*known_all, doubted_before=last)
@@ -222,7 +224,7 @@ class Learner:
         rows = (frame["decided_on"] == last).to_numpy()
         p = held_out.trials.chance[rows]
         earned = np.nansum(p * held_out.reward.score[rows], axis=1)
-        order = self.trials[-1].with_columns(foretold=pl.Series(self.promised)).select("decision_id", "foretold")
+        order = self.trials[-1].with_columns(foretold=pl.Series(values=self.promised)).select("decision_id", "foretold")
         foretold = (
             frame.filter(pl.Series(rows)).join(order, on="decision_id", maintain_order="left")["foretold"].to_numpy()
         )
@@ -237,7 +239,7 @@ class Learner:
         """What the newest trials say of the policy as learned now, by the product's launch evidence."""
         frame, per_wave = held_out.trials.frame, pl.col("decided_on")
         days = believed(frame, self.doubted)["decided_on"].unique().sort(descending=True).to_list()
-        kept = max(SETTINGS.evaluation.off_policy.log_decisions // max(len(self.promised), 1), 1)
+        kept = max(SETTINGS.evaluation.off_policy.log_decisions // self.trials[-1].height, 1)
         rows = np.flatnonzero(frame.select(per_wave.is_in(days[:kept])).to_series().to_numpy())
         names = held_out.trials.actions
         place = [names.index(one) for one in self.scenario.actions[1:]]

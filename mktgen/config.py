@@ -99,9 +99,12 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 def config_version(sections: tuple[Section, ...]) -> str:
     """SHA-256 of the settings a step depends on."""
-    return hashlib.sha256(
-        json.dumps([s.model_dump(mode="json") for s in sections], sort_keys=True).encode()
-    ).hexdigest()
+    return values_version([section.model_dump(mode="json") for section in sections])
+
+
+def values_version(values: list[Any]) -> str:
+    """The same of sections as JSON values."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 @cache

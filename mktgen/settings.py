@@ -159,10 +159,11 @@ class StrategySettings(Section):
     contact_cap_days: int = Field(7, ge=1, description="at most `contact_cap` contacts per customer in so many days")
     contact_cap: int = Field(1, ge=1)
     cohorts: int = Field(
-        7,
+        8,
         ge=1,
         le=28,
-        description="customers are decided on in turns, each every so many days (strategy/turns.py); 1: whoever is free, daily",
+        description="customers are decided on in turns, each every so many days (strategy/turns.py); 1: whoever is free, "
+        "daily. A multiple of 7 ties each customer to a weekday",
     )
     holdout_share: float = Field(0.10, ge=0, le=0.5, description="customers that no campaign contacts")
     campaign_holdout_share: float = Field(0.0, ge=0, le=0.5, description="of each campaign, beside the common hold-out")

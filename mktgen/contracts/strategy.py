@@ -148,7 +148,8 @@ ATTRIBUTIONS = table(
         "was_sent": pl.Boolean,
         "holdout": pl.Boolean,  # null for exposures: the shop kept no holdout of its own
         "predicted": pl.Float64,  # p_redeem when decided, where there was one
-        "redeemed": pl.Boolean,
+        "redeemed": pl.Boolean,  # an offer of its campaign
+        "charged": pl.Boolean,  # its own offer, and no later contact held it: what a coupon's cost belongs to
         "orders": pl.Int64,
         "net_minor": pl.Int64,
         "recommended_bought": pl.Int64,  # recommended items bought: "would have bought", not response

@@ -17,6 +17,7 @@ from mktgen.settings import ContactSettings, EvaluationSettings, StrategySetting
 
 NO_CONTACT: Final = "no_contact"
 TOLERANCE: Final = 1e-9
+_LEAST_EXPLORATION: Final = 0.1  # of the floor, however many trials are known (strategy/exploration.py)
 
 
 def gate(name: str, wrong: int, detail: str) -> Gate:
@@ -134,6 +135,9 @@ def propensity_floor(decisions: pl.DataFrame, plan: Allocation, settings: Strate
     least, largest = float(rows["p"].min()), int(rows["actions"].max())  # type: ignore[arg-type]
     detail = f"least propensity {least:.5f}, floor {settings.propensity_floor}"
     wanted = settings.floor_among(largest)
+    if asked is not None and asked < _LEAST_EXPLORATION * wanted - TOLERANCE:
+        detail += f"; {asked:.5f} was asked for, less than exploration ever narrows to"
+        return Gate(name="propensity_floor", passed=False, detail=detail, value=least, threshold=wanted)
     if asked is not None and asked < wanted - TOLERANCE:
         detail += f", {asked:.5f} as so many trials are known"
         wanted = asked

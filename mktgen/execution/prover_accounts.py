@@ -102,6 +102,9 @@ def decisions(evidence: Evidence) -> Iterator[str]:
                 f"{stored.get(who, 'nothing')}"
             )
         yield from _row(evidence, contact, row, entry)
+        claimed_by = (entry.claim or {}).get("decision_id")
+        if contact.rule == "superseded" and claimed_by == row["decision_id"]:
+            yield f"customer {who} was refused as superseded, and the claim is of this very decision"
         if contact.rule == "no_message" and row["decision_id"] in written:
             yield f"customer {who} was refused for want of a message, and one was written"
     for who in sorted({*proven, *stored} - {*evidence.contacts}):

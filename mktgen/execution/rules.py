@@ -176,13 +176,17 @@ HARD_STOPS: Final = frozenset({"suppression", "consent"})
 # -- what they share ------------------------------------------------------------------------------------------------------
 def send_time(facts: Facts, policy: Policy) -> datetime:
     """When to send: as planned, or the end of the customer's quiet hours where that falls into them."""
-    zone = _zone(facts, policy)
-    local = policy.send_at.astimezone(zone)
-    if not policy.strategy.is_quiet(local.hour):
-        return policy.send_at
-    ends = datetime.combine(local.date(), time(policy.strategy.quiet_to_hour), zone)
+    return quiet_until(policy.send_at, policy.strategy, _zone(facts, policy))
+
+
+def quiet_until(moment: datetime, strategy: StrategySettings, zone: ZoneInfo) -> datetime:
+    """The end of the quiet hours that a moment falls into; the moment itself where it falls into none. UTC."""
+    local = moment.astimezone(zone)
+    if not strategy.is_quiet(local.hour):
+        return moment
+    ends = datetime.combine(local.date(), time(strategy.quiet_to_hour), zone)
     if ends <= local:
-        ends = datetime.combine(local.date() + timedelta(days=1), time(policy.strategy.quiet_to_hour), zone)
+        ends = datetime.combine(local.date() + timedelta(days=1), time(strategy.quiet_to_hour), zone)
     return ends.astimezone(UTC)
 
 

@@ -38,9 +38,9 @@ def attribute(
 
     A decision made at the end of day d is followed on d+1 .. d+window_days. A mailing of day d is followed from d on
     until the campaign or the window ends, whichever is first. `matured`: the last day followed is not after `partition`.
-    `redeemed` of a decision needs that we sent it, and that its own offer was redeemed; a redemption belongs to the last
-    contact with that offer before it, and to no other. Of a mailing of the shop's: any offer of its campaign. Where nothing
-    was sent, only orders, net_minor and recommended_bought speak, and they say "would have bought", never "responded".
+    `redeemed` of a decision needs that we sent it; where nothing was sent, only orders, net_minor and recommended_bought
+    speak, and they say "would have bought", never "responded". `charged`: a redemption of a decision's own offer costs once,
+    and belongs to the last contact with that offer before it, though every window that covers it counts it as response.
 
     Raises ContractError where an exposure names a campaign that isn't given.
     """
@@ -53,7 +53,8 @@ def attribute(
         .join(_recommended(ours, happened, recommendations), on=_REFERENCE, how="left")
         .with_columns(
             (pl.col("window_end") <= partition).alias("matured"),
-            pl.col("redeemed").fill_null(False),
+            pl.col("redeemed").fill_null(False) & pl.col("was_sent"),
+            pl.col("charged").fill_null(False),
             pl.col("orders", "net_minor", "recommended", "recommended_bought").fill_null(0),
         )
     )
@@ -140,21 +141,19 @@ def _outcomes_of(followed: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame
 
 def _bought(happened: pl.DataFrame) -> pl.DataFrame:
     totals = happened.group_by(_REFERENCE).agg(pl.col("orders").sum(), pl.col("net_minor").sum())
-    redeemed = _redeemed(happened).with_columns(pl.lit(True).alias("redeemed"))
-    return totals.join(redeemed, on=_REFERENCE, how="left")
-
-
-def _redeemed(happened: pl.DataFrame) -> pl.DataFrame:
-    """The references that a redemption belongs to."""
     each = happened.with_columns(offer=pl.col("redeemed_offers")).explode("offer", empty_as_null=True)
     own_campaign = pl.concat_str(pl.col("campaign_id"), pl.lit(":"))
-    theirs = each.filter((pl.col("kind") == "exposure") & pl.col("offer").str.starts_with(own_campaign))
-    ours = (
+    answered = each.filter(pl.col("offer").str.starts_with(own_campaign)).select(_REFERENCE).unique()
+    charged = (
         each.filter((pl.col("kind") == "decision") & pl.col("was_sent") & (pl.col("offer") == pl.col("offer_id")))
         .sort("decided_on", "reference_id")
         .unique(["customer_id", "business_date", "offer"], keep="last", maintain_order=True)
+        .select(_REFERENCE)
+        .unique()
     )
-    return pl.concat([theirs.select(_REFERENCE), ours.select(_REFERENCE)]).unique()
+    return totals.join(answered.with_columns(redeemed=pl.lit(True)), on=_REFERENCE, how="left").join(
+        charged.with_columns(charged=pl.lit(True)), on=_REFERENCE, how="left"
+    )
 
 
 def _recommended(

@@ -70,14 +70,14 @@ def waves_over(previous: pl.DataFrame, sent: Sent, settings: FeedbackSettings, p
 
 
 def priced(sent: Sent, economics: Economics) -> Sent:
-    """With cost_minor (0 of what was not delivered; a coupon costs where it was redeemed) and arm in the attributions."""
+    """With cost_minor (0 of what was not delivered; a coupon costs the contact it is charged to) and arm."""
     schema = {"reference_id": pl.String, "offer_id": pl.String, "arm": pl.String}
     columns = (pl.col("decision_id").alias("reference_id"), "offer_id", "arm")
     facts = pl.concat([pl.DataFrame(schema=schema), *(frame.select(columns) for frame in sent.decisions.values())])
     face = pl.col("offer_id").replace_strict(
         dict(economics.faces), default=economics.face_value_minor, return_dtype=pl.Int64
     )
-    cost = economics.contact_cost_minor + face * pl.col("redeemed").cast(pl.Int64)
+    cost = economics.contact_cost_minor + face * pl.col("charged").cast(pl.Int64)
     known = sent.attributions.join(facts, on="reference_id", how="left")
     return replace(
         sent, attributions=known.with_columns(cost_minor=pl.when("was_sent").then(cost).otherwise(pl.lit(0, pl.Int64)))

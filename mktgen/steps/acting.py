@@ -11,7 +11,7 @@ from mktgen.documents import FeedbackReport, RetrainingRequest
 from mktgen.feedback import attribution, drift, outcomes, retraining
 from mktgen.steps.data import days_between
 from mktgen.steps.deciding import today
-from mktgen.steps.dispatched import decisions_in_force
+from mktgen.steps.dispatched import followed_decisions
 from mktgen.steps.runner import Outcome, Platform, Read, Run
 from mktgen.steps.training import campaign_reads, training_day
 
@@ -38,7 +38,7 @@ def collect_outcomes(run: Run) -> Outcome:
 def attribute_reads(day: date, platform: Platform) -> list[Read]:
     before = set(window(day, platform)) - {day}
     ours = {name: tuple(sorted(before & set(platform.store.partitions(name)))) for name in ("recommendations", "sends")}
-    decided = decisions_in_force(platform, before & set(platform.store.partitions("decisions")))
+    decided = followed_decisions(platform, before & set(platform.store.partitions("decisions")))
     shops = [read for read in campaign_reads(day, platform) if read.artefact in ("exposures", "campaigns")]
     return [
         *today(("outcomes",), day, "collect_outcomes"),
@@ -55,6 +55,12 @@ def attribute(run: Run) -> Outcome:
     )  # fmt: skip
     kinds = followed.group_by("kind").agg(pl.len(), pl.col("matured").sum()).sort("kind")
     notes = [f"{kind}: {count} followed, {matured} matured" for kind, count, matured in kinds.iter_rows()]
+    lost = sorted(
+        {found.partition for found in run.inputs["sends"]} - {found.partition for found in run.inputs["decisions"]}
+    )
+    if lost:
+        why = "two strategies may have been sent, or the decisions can't be read"
+        notes.append(f"not followed: {', '.join(lost)} ({why})")
     return Outcome(tables={"attributions": followed}, notes=notes)
 
 

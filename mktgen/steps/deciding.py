@@ -217,8 +217,8 @@ def allocate(run: Run) -> Outcome:
     types = campaign_types(campaigns["campaigns"])
     evidence = run.document("launch_evidence", LaunchEvidence)
     waits = _waiting(run, evidence)
-    allowed = contact_history.contactable(candidates, run.table("sends"), settings.contact, types, run.day)
-    allowed = allowed.join(waits, on="customer_id", how="anti")
+    any_day = contact_history.contactable(candidates, run.table("sends"), settings.contact, types, run.day)
+    allowed = any_day.join(waits, on="customer_id", how="anti")
     versions = Versions(
         model_version(run), config_version((settings.strategy,))[:12], policy.POLICY_VERSION, run.run_id
     )
@@ -233,7 +233,7 @@ def allocate(run: Run) -> Outcome:
         allocation=result.allocation,
         notes=[model.note, responding.value_note(run), launch.told(bounded, evidence), *result.notes],
         versions=versions.__dict__,
-        next_experiment=proposing.next_experiment(run, eligible, draws),
+        next_experiment=proposing.next_experiment(run, _eligible(run, any_day), draws),
     )
     contacts = result.decisions.filter(pl.col("action") != NO_CONTACT).height
     note = (

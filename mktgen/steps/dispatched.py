@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import date
 
-from mktgen.documents import PublishedStrategy
+from mktgen.contracts import DECISIONS
+from mktgen.documents import Approval, PublishedStrategy
 from mktgen.errors import MissingArtefact
 from mktgen.steps.runner import Platform
 from mktgen.store import Manifest, Store, parallel, parse_uri
@@ -23,25 +24,46 @@ def dispatches(platform: Platform, day: date) -> tuple[Manifest, ...]:
 def dispatched_decisions(platform: Platform, sends: Iterable[Manifest]) -> tuple[Manifest, ...]:
     """The decisions that dispatches went by, one manifest for each set of them, that of the last dispatch last.
 
-    More than one: the day was dispatched, decided anew, approved and dispatched again. Raises MissingArtefact where
-    decisions that were dispatched are gone.
+    More than one: the day was dispatched, decided anew, approved and dispatched again. Those written under an older contract
+    are left out: they can't be read. Raises MissingArtefact where decisions that were dispatched are gone.
     """
     found: dict[str, Manifest] = {}
     for manifest in sends:
         decisions = _decisions_of(platform, manifest)
         found.pop(decisions.digest, None)
         found[decisions.digest] = decisions
-    return tuple(found.values())
+    return tuple(filter(_readable, found.values()))
+
+
+def approvals(platform: Platform, day: date) -> tuple[Manifest, ...]:
+    """Every answer that was given to a strategy of the day. Two that approve: two strategies may have been sent, even if only
+    the second dispatch came to its end."""
+    return tuple(stored_runs(platform.store, "approval", day))
+
+
+def followed_decisions(platform: Platform, days: Iterable[date]) -> tuple[Manifest, ...]:
+    """`decisions_in_force` of the days for which at most one strategy was sent: of two, whose contact is whose isn't known."""
+
+    def once(manifest: Manifest) -> bool:
+        day = date.fromisoformat(manifest.partition)
+        if platform.store.current("sends", day) is None:
+            return True
+        said = (platform.store.read_document(found, Approval) for found in approvals(platform, day))
+        return len({answer.strategy_run for answer in said if answer.approved}) <= 1
+
+    found = decisions_in_force(platform, days)
+    return tuple(one for one, alone in zip(found, parallel(once, found), strict=True) if alone)
 
 
 def decisions_in_force(platform: Platform, days: Iterable[date]) -> tuple[Manifest, ...]:
-    """Of each day the decisions it was dispatched by; those that are current where nothing was; in order of days."""
+    """Of each day the decisions it was dispatched by; those that are current where nothing was; in order of days. Written
+    under an older contract: left out, as they can't be read."""
 
     def of(day: date) -> Manifest | None:
         sends = platform.store.current("sends", day)
         return _decisions_of(platform, sends) if sends else platform.store.current("decisions", day)
 
-    return tuple(found for found in parallel(of, sorted(days)) if found is not None)
+    return tuple(found for found in parallel(of, sorted(days)) if found is not None and _readable(found))
 
 
 def made_by_same_model(store: Store, artefact: str, decisions: Iterable[Manifest]) -> tuple[Manifest, ...]:
@@ -76,6 +98,10 @@ def _decisions_of(platform: Platform, sends: Manifest) -> Manifest:
             "was sent can't be followed. Restore them from a backup of the bucket, or set the day's sends aside"
         )
     return found
+
+
+def _readable(decisions: Manifest) -> bool:
+    return decisions.contract == DECISIONS.fingerprint
 
 
 def _response_model(manifest: Manifest) -> tuple[str, ...]:

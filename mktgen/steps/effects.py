@@ -18,7 +18,7 @@ from mktgen.metrics import LIVE
 from mktgen.settings import Settings
 from mktgen.steps.acting import window
 from mktgen.steps.deciding import today
-from mktgen.steps.dispatched import decisions_in_force, made_by_same_model
+from mktgen.steps.dispatched import followed_decisions, made_by_same_model
 from mktgen.steps.runner import Outcome, Platform, Read, Run
 from mktgen.steps.training import campaign_reads
 
@@ -40,7 +40,7 @@ def sent_reads(day: date, platform: Platform) -> list[Read]:
     return [
         *today(("attributions",), day, "attribute"),
         *today(("outcomes",), day, "collect_outcomes"),
-        Read("decisions", (), manifests=decisions_in_force(platform, decided_days(day, platform))),
+        Read("decisions", (), manifests=followed_decisions(platform, decided_days(day, platform))),
         *offers,
     ]
 
@@ -50,7 +50,7 @@ def judge_reads(day: date, platform: Platform) -> list[Read]:
     decided = decided_days(day, platform)
     earlier = [found for found in platform.store.partitions("effect_ledger") if found < day][-1:]
     start = began(_stored_ledger(platform, earlier), list(decided))
-    in_force = decisions_in_force(platform, decided)
+    in_force = followed_decisions(platform, decided)
     known = sorted({*decided, *([start] if start and decided else [])})
     return [
         *sent_reads(day, platform),

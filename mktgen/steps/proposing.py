@@ -18,7 +18,8 @@ _SPEND_DAYS: Final = 28
 
 
 def next_experiment(run: Run, eligible: pl.DataFrame, draws: pl.DataFrame | None) -> NextExperiment | None:
-    """The day's proposal. eligible: candidates (contracts.OFFER_SCORES) that may be drawn today; draws: of their worth."""
+    """The day's proposal. eligible: candidates (contracts.OFFER_SCORES) that may be drawn when it is their customer's turn;
+    draws: of their worth."""
     settings = run.settings.evaluation
     sd, effect = _reward_sd(run), settings.worthwhile_effect_minor
     design = Design(

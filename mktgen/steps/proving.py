@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote
 
 import polars as pl
 
-from mktgen.config import config_version
+from mktgen.config import values_version
 from mktgen.documents import Approval, ContactProof, Document, PublishedStrategy
 from mktgen.errors import MissingArtefact, MktgenError, PermanentError
 from mktgen.execution.channels import channel_class
@@ -89,9 +89,10 @@ def _origins(platform: Platform, manifest: Manifest, proof: ContactProof) -> lis
     """What the proof says of settings, channel and source, against where it came from."""
     found = []
     try:
-        settings = Settings.model_validate(proof.settings)
-        derived = config_version(tuple(getattr(settings, name) for name in DISPATCH_SECTIONS)) == manifest.config
-    except ValueError:
+        Settings.model_validate(proof.settings)
+        # As stored: a setting that came later has no part in what the dispatch was derived from.
+        derived = values_version([proof.settings[name] for name in DISPATCH_SECTIONS]) == manifest.config
+    except (ValueError, KeyError):
         derived = False
     if not derived:
         found.append("the settings in the proof are not those that the dispatch was derived from")

@@ -1,4 +1,4 @@
-"""Response: past decisions as trials, what is learned of them, and what it says of today's customers.
+"""Response: what is learned of past trials, and what it says of today's customers.
 
 Only decisions that were drawn at random and dispatched teach anything; a source whose customers can't be reached has none,
 and then the strategy's values rest on assumptions, and say so.
@@ -11,9 +11,8 @@ from typing import Final
 
 import polars as pl
 
-from mktgen.contracts import CUSTOMER_CLASSES, HELD_OUT_EFFECTS, OFFERS, RESPONSE_SCORES, TRIALS
+from mktgen.contracts import CUSTOMER_CLASSES, HELD_OUT_EFFECTS, RESPONSE_SCORES
 from mktgen.documents import ResponseComparison, ResponsePromotion, ResponseReport, RetrainingRequest
-from mktgen.feedback.trials import matured_trials
 from mktgen.response.classes import customer_classes
 from mktgen.response.learning import Learned, learn
 from mktgen.response.model import ResponseModel
@@ -21,58 +20,13 @@ from mktgen.response.past import held_out_effects
 from mktgen.response.succession import against_champion
 from mktgen.response.trials import NotRandomised, TooFewTrials
 from mktgen.settings import Settings, StrategySettings
-from mktgen.steps.dispatched import dispatched_decisions, dispatches
 from mktgen.steps.runner import Outcome, Platform, Read, Run
 from mktgen.steps.training import campaign_reads
 from mktgen.steps.uplift import offers_by_scope, targeting_figures
 from mktgen.strategy.exploration import exploration
 
 MODEL: Final = "model.npz"
-_OFFERS: Final = ("offers", "offer_items")
-
-
-# -- trials, in the feedback of a day -------------------------------------------------------------------------------------
-def trial_reads(day: date, platform: Platform) -> list[Read]:
-    decided = day - timedelta(days=platform.settings.response.window_days)
-    sends = dispatches(platform, decided)
-    offers = (read for read in campaign_reads(day, platform) if read.artefact == "offers")
-    return [
-        Read("outcomes", (day,), True, "collect_outcomes"),
-        Read("decisions", (), manifests=dispatched_decisions(platform, sends)),
-        Read("sends", (), manifests=sends[-1:]),
-        *offers,
-    ]
-
-
-def collect_trials(run: Run) -> Outcome:
-    """The decisions whose window ends today, if they were dispatched: what was drawn, and what came of it."""
-    decided = run.day - timedelta(days=run.settings.response.window_days)
-    if not run.has("sends"):
-        return _no_trials(f"nothing was dispatched for {decided}")
-    if len(run.inputs["decisions"]) > 1:
-        return _no_trials(
-            f"{decided} was decided anew and dispatched again: which draw reached whom is not one experiment"
-        )
-    others = (
-        run.table("sends")
-        .filter(pl.col("status") != "refused")
-        .join(run.table("decisions"), on="decision_id", how="anti")
-        .height
-    )
-    if others:
-        return _no_trials(
-            f"{others} contacts of {decided} belong to decisions that were made anew before they were sent"
-        )
-    offers = run.table("offers").unique("offer_id", keep="last", maintain_order=True)
-    found = matured_trials(
-        run.table("decisions"), run.table("sends"), run.table("outcomes"), OFFERS.check(offers), decided, run.day,
-        run.settings.strategy,
-    )  # fmt: skip
-    return Outcome(tables={"trials": found}, notes=[f"{found.height} trials of {decided} matured"])
-
-
-def _no_trials(why: str) -> Outcome:
-    return Outcome(tables={"trials": TRIALS.empty()}, notes=[f"no trials: {why}"])
+_OFFERS: Final = ("offers", "offer_items", "campaigns")
 
 
 # -- the model, in the loop -----------------------------------------------------------------------------------------------
@@ -115,7 +69,7 @@ def learn_response(run: Run) -> Outcome:
     trials = run.table("trials")
     if trials.is_empty():
         return _without(run, "no decision of ours was ever dispatched and has matured: there is nothing to learn from")
-    offers = offers_by_scope(run.table("offers"), run.table("offer_items"))
+    offers = offers_by_scope(run.table("offers"), run.table("offer_items"), run.table("campaigns"))
     known, settings, doubted = _past_covariates(run), run.settings.response, _doubted_before(run)
     try:
         learned = learn(
@@ -233,8 +187,8 @@ def trials_behind(run: Run) -> float | None:
     if model is None:
         return None
     doubt = run.document("response_promotion", ResponsePromotion).doubted_before
-    believed = doubt == run.document("response_report", ResponseReport).doubted_before
-    return model.trials_effective if believed else 0.0
+    known = run.document("response_report", ResponseReport).doubted_before
+    return model.trials_effective if doubt is None or (known is not None and doubt <= known) else 0.0
 
 
 def value_note(run: Run) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import date, datetime, timedelta
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import polars as pl
 from pydantic import JsonValue
@@ -18,7 +19,7 @@ from mktgen.execution.contact_book import ContactBook
 from mktgen.execution.dispatch import Desk, check_allowed, dispatch
 from mktgen.execution.ledger import Ledger
 from mktgen.execution.proof import contact_proof
-from mktgen.execution.rules import Policy, planned_send_at
+from mktgen.execution.rules import Policy, planned_send_at, quiet_until
 from mktgen.settings import Settings
 from mktgen.steps.deciding import campaign_types, today
 from mktgen.steps.runner import Outcome, Platform, Read, Run, StepResult
@@ -74,9 +75,10 @@ def send(run: Run) -> Outcome:
     channel = channel_class(settings.strategy.channel).create(connections)
     policy = contact_policy(run, channel, decisions)
     clock = None if channel.holds_messages else platform.clock
-    if clock is not None and clock() < policy.send_at:
+    due = hands_over_from(platform, run.day)
+    if clock is not None and due is not None and clock() < due:
         raise TransientError(
-            f"messages of {run.day} are planned for {policy.send_at:%Y-%m-%d %H:%M} UTC, and channel {channel.name} can't hold "
+            f"messages of {run.day} may be handed over from {due:%Y-%m-%d %H:%M} UTC on, and channel {channel.name} can't hold "
             "them: nothing was sent. Run dispatch from then on (marketing_execution waits for it by itself)."
         )
     done = dispatch(
@@ -98,10 +100,17 @@ def send(run: Run) -> Outcome:
 
 
 def hands_over_from(platform: Platform, day: date) -> datetime | None:
-    """The moment from which a day's messages may be handed over; None: at any time, the channel holds them."""
-    if channel_class(platform.settings.strategy.channel).holds_messages:
+    """The next moment at which a day's messages may be handed over; None: at any time, the channel holds them.
+
+    The planned hour; later on now, or the end of the shop's quiet hours where it is quiet now and that is not too late.
+    """
+    strategy, zone = platform.settings.strategy, ZoneInfo(platform.source.timezone)
+    if channel_class(strategy.channel).holds_messages:
         return None
-    return planned_send_at(day, platform.settings.strategy.send_hour_local, platform.source.timezone)
+    planned = planned_send_at(day, strategy.send_hour_local, zone.key)
+    moment = max(planned, platform.clock())
+    ends = quiet_until(moment, strategy, zone)
+    return ends if ends < planned + timedelta(days=1) else moment
 
 
 def section_values(settings: Settings) -> dict[str, JsonValue]:

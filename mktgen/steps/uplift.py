@@ -56,12 +56,16 @@ def _told(name: str, interval: Interval | None) -> dict[str, float]:
     return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
-def offers_by_scope(offers: pl.DataFrame, offer_items: pl.DataFrame) -> pl.DataFrame:
-    """action, mechanic, face_value_minor of the offers whose face value is known: one mechanic is the same items.
+def offers_by_scope(offers: pl.DataFrame, offer_items: pl.DataFrame, campaigns: pl.DataFrame) -> pl.DataFrame:
+    """action, mechanic, face_value_minor of the offers whose face value is known: one mechanic is one type of campaign on the
+    same items.
 
-    offers, offer_items: contracts.OFFERS, contracts.OFFER_ITEMS.
+    offers, offer_items, campaigns: contracts.OFFERS, contracts.OFFER_ITEMS, contracts.CAMPAIGNS.
     """
     scope = offer_items.sort("offer_id", "item_id").group_by("offer_id").agg(pl.col("item_id").unique().sort())
     named = scope.select("offer_id", mechanic=pl.col("item_id").list.join("\x1f").rank("dense").cast(pl.String))
     known = offers.unique("offer_id", keep="last", maintain_order=True).drop_nulls("face_value_minor")
-    return known.join(named, on="offer_id").select(pl.col("offer_id").alias("action"), "mechanic", "face_value_minor")
+    types = campaigns.unique("campaign_id", keep="last", maintain_order=True).select("campaign_id", "campaign_type")
+    joined = known.join(named, on="offer_id").join(types, on="campaign_id")
+    mechanic = pl.concat_str("campaign_type", "mechanic", separator=" on ").alias("mechanic")
+    return joined.select(pl.col("offer_id").alias("action"), mechanic, "face_value_minor")

@@ -204,13 +204,17 @@ def test_a_floor_above_the_propensities_stops_unless_lowered_openly() -> None:
 
 def test_a_floor_that_is_lower_because_much_is_known_is_kept_and_said() -> None:
     day = evidence()
-    plan = day.strategy.allocation.model_copy(update={"propensity_floor_wanted": 0.01})
+    plan = day.strategy.allocation.model_copy(update={"propensity_floor_wanted": 0.02})
     narrowed = replace(day, strategy=day.strategy.model_copy(update={"allocation": plan}))
     result = evaluate_strategy(narrowed, SETTINGS.model_copy(update={"propensity_floor": 0.2}), CHECKS)
     gate = next(gate for gate in result.gates if gate.name == "propensity_floor")
-    assert (gate.passed, gate.threshold) == (True, 0.01)
-    assert "0.01000 as so many trials are known" in gate.detail
+    assert (gate.passed, gate.threshold) == (True, 0.02)
+    assert "0.02000 as so many trials are known" in gate.detail
     assert "budget" not in gate.detail
+    nothing = day.strategy.allocation.model_copy(update={"propensity_floor_wanted": 0.001})
+    abandoned = replace(day, strategy=day.strategy.model_copy(update={"allocation": nothing}))
+    result = evaluate_strategy(abandoned, SETTINGS.model_copy(update={"propensity_floor": 0.2}), CHECKS)
+    assert next(gate for gate in result.gates if gate.name == "propensity_floor").passed is False
 
 
 @pytest.mark.parametrize("change", ["missing", "extra", "empty"])

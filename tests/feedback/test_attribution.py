@@ -75,7 +75,7 @@ def test_only_what_was_sent_counts_as_sent(status: str, counts: bool) -> None:
 
 
 def test_another_campaigns_redemption_is_not_the_decisions() -> None:
-    for offer in ("180:c1", "1:c1", "22:c1", "18:c2"):
+    for offer in ("180:c1", "1:c1", "22:c1"):
         frame = attributed(
             day(3),
             decisions={day(0): shop.decisions([decision(1)])},
@@ -94,9 +94,11 @@ def test_one_redemption_belongs_to_the_last_contact_with_its_offer() -> None:
         "outcomes": shop.outcomes([shop.outcome(ONE, day(15), [], ["18:c1"])]),
     }
     frame = attributed(day(20), settings=FeedbackSettings(window_days=28), **given)
-    assert dict(frame.select("reference_id", "redeemed").iter_rows()) == {
-        "d0-0001": False, "d7-0001": True, "d14-0001": False,
-    }  # fmt: skip
+    found = {reference: rest for reference, *rest in frame.select("reference_id", "redeemed", "charged").iter_rows()}
+    assert found == {"d0-0001": [True, False], "d7-0001": [True, True], "d14-0001": [False, False]}
+    given["outcomes"] = shop.outcomes([shop.outcome(ONE, day(15), [], ["18:c2"])])
+    other = attributed(day(20), settings=FeedbackSettings(window_days=28), **given)
+    assert not other["charged"].any(), "another offer of the campaign answers it, and costs another contact"
     assert frame["orders"].to_list() == [1, 1, 1], "what was bought is followed for each of them"
 
 

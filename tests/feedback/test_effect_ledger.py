@@ -68,6 +68,7 @@ def market(
                 "holdout": bool(held[n]),
                 "predicted": 0.2 if contacted[n] else None,
                 "redeemed": bool(redeemed[n]),
+                "charged": bool(redeemed[n]),
                 "orders": 1,
                 "net_minor": round(net[n]),
                 "recommended_bought": 0,
@@ -195,7 +196,7 @@ def every_day(gain: float, customers: int = 400, days: int = 56) -> Sent:
                 told.append({
                     "kind": "decision", "reference_id": f"{d}-{n}", "customer_id": row["customer_id"], "campaign_id": "18",
                     "decided_on": day(d), "window_end": day(d + 28), "matured": True, "was_sent": True, "holdout": False,
-                    "predicted": 0.1, "redeemed": False, "orders": 1, "net_minor": 0, "recommended_bought": 0,
+                    "predicted": 0.1, "redeemed": False, "charged": False, "orders": 1, "net_minor": 0, "recommended_bought": 0,
                     "recommended": 0,
                 })  # fmt: skip
     came: list[tuple[object, ...]] = [

@@ -23,8 +23,8 @@ LIVE = {"has_live_customers": True}
 def rows(n: int, kind: str = "decision", **columns: object) -> pl.DataFrame:
     base: dict[str, object] = {
         "kind": kind, "campaign_id": "18", "decided_on": DAY, "window_end": day(28), "matured": True, "was_sent": False,
-        "holdout": False, "predicted": 0.1, "redeemed": False, "orders": 0, "net_minor": 0, "recommended_bought": 0,
-        "recommended": 0,
+        "holdout": False, "predicted": 0.1, "redeemed": False, "charged": False, "orders": 0, "net_minor": 0,
+        "recommended_bought": 0, "recommended": 0,
     }  # fmt: skip
     names = {"reference_id": [f"{kind}{i:05d}" for i in range(n)], "customer_id": [f"c{i:05d}" for i in range(n)]}
     made = {name: value if isinstance(value, list) else [value] * n for name, value in {**base, **columns}.items()}

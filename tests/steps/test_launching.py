@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import numpy as np
 import polars as pl
 import pytest
@@ -10,10 +12,12 @@ from mktgen import contracts, pipeline
 from mktgen.documents import AllocationReport, Gate, LaunchEvidence, Strategy
 from mktgen.errors import GateFailed
 from mktgen.steps.runner import Platform
+from tests.execution.conftest import decision, decisions
 from tests.steps import test_responding as trials
 from tests.steps.conftest import PlatformOf
 from tests.support.campaign_world import PARTITION
 from tests.support.decided_day import BY, prepare, run
+from tests.support.sent_day import store_sends
 
 LIVE = {"name": "simulated_market"}
 BUDGET = {"budget_minor": 9_000, "experiment_budget_share": 0.5}
@@ -132,3 +136,23 @@ def test_what_was_made_anew_after_the_evaluation_is_not_published(platform_of: P
         run(platform, "publish")
     platform.store.point(current)
     run(platform, "publish")
+
+
+def test_who_was_drawn_lately_is_not_drawn_again(platform_of: PlatformOf) -> None:
+    platform = platform_of(strategy=BUDGET | {"cohorts": 1}, source=LIVE)
+    prepare(platform)
+    before = PARTITION - timedelta(days=3)
+    customers = [f"c{n:04d}" for n in range(100, 110)]
+    rows = [decision(n) | {"customer_id": customer} for n, customer in enumerate(customers)]
+    platform.store.write_table("decisions", before, decisions(rows), BY)
+    store_sends(platform.store, before, [], BY)
+    run(platform, "segment", "learn_response", "promote_response", "estimate_response", "judge_policy", "allocate")
+    made = platform.store.read_table(platform.store.need("decisions", PARTITION)).filter(
+        pl.col("customer_id").is_in(customers)
+    )
+    assert made.height > 0
+    assert (made["action_set"].list.len() == 1).all()
+    left_out = platform.store.read_table(platform.store.need("excluded_offers", PARTITION))
+    told = left_out.filter(pl.col("customer_id").is_in(customers))
+    assert set(told["rule"]) <= {"running_trial", "holdout"}
+    assert any(f"measured until {before + timedelta(days=7)}" in words for words in told["detail"])

@@ -59,7 +59,7 @@ def at(platform: Platform, moment: datetime) -> list[str]:
 
 def test_nothing_is_sent_before_the_planned_hour(mail: tuple[Platform, Mailbox]) -> None:
     platform, mailbox = mail
-    with pytest.raises(TransientError, match="planned for 2017-10-04 14:00 UTC"):
+    with pytest.raises(TransientError, match="handed over from 2017-10-04 14:00 UTC on"):
         at(platform, PLANNED - timedelta(minutes=1))
     assert (mailbox.mails, platform.objects.keys("ledger/")) == ([], [])
     assert pipeline.hands_over_from(DAY, platform) == PLANNED
@@ -70,11 +70,7 @@ def test_nothing_is_sent_before_the_planned_hour(mail: tuple[Platform, Mailbox])
     [
         (timedelta(0), 2, "refused 1 by consent"),  # who consents two hours later has not consented yet
         (timedelta(hours=3), 3, ""),
-        (
-            timedelta(hours=11, minutes=30),
-            1,
-            "refused 2 by quiet_hours",
-        ),  # half past nine in New York, half past seven there
+        (timedelta(hours=22), 2, "refused 1 by quiet_hours"),  # eight in New York, six in Denver
         (timedelta(hours=24), 0, "refused 3 by too_late"),
     ],
 )
@@ -89,6 +85,17 @@ def test_the_hour_that_counts_is_the_one_of_handing_over(
     assert found.holds, found.text
     moments = {contact.send_at for contact in found.evidence.proof.contacts}
     assert moments == {(PLANNED + later).isoformat()}, "sent or refused: the moment is kept"
+
+
+def test_who_approves_in_the_evening_sends_in_the_morning(mail: tuple[Platform, Mailbox]) -> None:
+    """Half past nine in New York: refused for good would be the whole day's mail, and it is in time until ten tomorrow."""
+    platform, mailbox = mail
+    with pytest.raises(TransientError, match="handed over from 2017-10-05 12:00 UTC on"):
+        at(platform, PLANNED + timedelta(hours=11, minutes=30))
+    assert (mailbox.mails, platform.objects.keys("ledger/")) == ([], [])
+    assert pipeline.hands_over_from(DAY, platform) == PLANNED + timedelta(hours=22)
+    at(platform, PLANNED + timedelta(hours=22))
+    assert len(mailbox.mails) == 2
 
 
 def test_a_mail_that_left_in_quiet_hours_is_no_proof(mail: tuple[Platform, Mailbox]) -> None:

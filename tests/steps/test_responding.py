@@ -10,7 +10,9 @@ import polars as pl
 import pytest
 
 from mktgen import contracts, pipeline
-from mktgen.documents import ResponseReport
+from mktgen.contracts import RESPONSE_SCORES
+from mktgen.documents import Approval, ContactProof, ProofContact, ResponseReport
+from mktgen.steps.dispatched import decisions_in_force, followed_decisions, made_by_same_model
 from mktgen.steps.responding import covariates, serving_reads, value_note
 from mktgen.steps.runner import Platform, Run, resolve
 from mktgen.store import Provenance
@@ -168,7 +170,7 @@ def test_a_day_dispatched_twice_by_other_decisions_is_no_experiment(platform_of:
     bought(platform, drawn, effect_minor=1_000)
     result = pipeline.run_step("collect_trials", MATURED, platform=platform)
     assert result.rows["trials"] == 0
-    assert "dispatched again" in result.notes[0]
+    assert "is not one experiment" in result.notes[0]
 
 
 def test_contacts_of_decisions_that_were_made_anew_before_they_were_sent_are_no_experiment(
@@ -183,6 +185,103 @@ def test_contacts_of_decisions_that_were_made_anew_before_they_were_sent_are_no_
     result = pipeline.run_step("collect_trials", MATURED, platform=platform)
     assert result.rows["trials"] == 0
     assert "1 contacts" in result.notes[0]
+
+
+def test_two_approved_strategies_of_a_day_are_no_experiment_even_if_only_one_dispatch_ended(
+    platform_of: PlatformOf,
+) -> None:
+    platform = platform_of()
+    drawn = np.random.default_rng(1).random(len(CUSTOMERS)) < 0.5
+    dispatched(platform, drawn)
+    bought(platform, drawn, effect_minor=1_000)
+    approve(platform, "first")
+    assert pipeline.run_step("collect_trials", MATURED, platform=platform).rows["trials"] == len(CUSTOMERS)
+    approve(platform, "rejected", approved=False)
+    assert pipeline.run_step("collect_trials", MATURED, platform=platform).rows["trials"] == len(CUSTOMERS)
+    assert [found.run for found in followed_decisions(platform, [DECIDED])] == ["r"]
+    approve(platform, "second")
+    assert "is not one experiment" in pipeline.run_step("collect_trials", MATURED, platform=platform).notes[0]
+    assert followed_decisions(platform, [DECIDED]) == ()
+    assert [found.run for found in decisions_in_force(platform, [DECIDED])] == ["r"], "nobody is drawn meanwhile"
+
+
+def approve(platform: Platform, strategy: str, approved: bool = True) -> None:
+    answer = Approval(partition=DECIDED, approved=approved, responder="ana", strategy_run=strategy)
+    platform.store.write_document("approval", DECIDED, answer, replace(BY, run=f"approval-{strategy}"))
+
+
+@pytest.mark.parametrize(("rule", "words"), [("too_late", "refused by too_late"), ("suppression", None)])
+def test_refusals_that_say_nothing_of_the_customer_spoil_the_day(
+    platform_of: PlatformOf, rule: str, words: str | None
+) -> None:
+    platform = platform_of()
+    drawn = np.random.default_rng(1).random(len(CUSTOMERS)) < 0.5
+    decided(platform, drawn)
+    first = int(np.flatnonzero(drawn)[0])
+    sent = [
+        (f"s{n}", f"d{n}", CUSTOMERS[n], "18", OFFER, "outbox", DECIDED, "refused" if n == first else "sent", "")
+        for n in np.flatnonzero(drawn)
+    ]
+    store_sends(platform.store, DECIDED, sent, BY)
+    refused = ProofContact(
+        send_id=f"s{first}", decision_id=f"d{first}", customer_id=CUSTOMERS[first], campaign_id="18", status="refused",
+        rule=rule, send_at="", ledger={}, seen={},
+    )  # fmt: skip
+    proof = ContactProof(
+        partition=DECIDED, channel="outbox", purposes=[], holds_messages=True, planned_send_at="", time_zone="UTC", inputs=[],
+        settings={}, campaign_types={}, counts={}, refused={rule: 1}, records=0, records_sha256="", contacts=[refused],
+    )  # fmt: skip
+    platform.store.write_document("contact_proof", DECIDED, proof, BY)
+    bought(platform, drawn, effect_minor=1_000)
+    result = pipeline.run_step("collect_trials", MATURED, platform=platform)
+    assert result.rows["trials"] == (0 if words else len(CUSTOMERS))
+    assert words is None or words in result.notes[0]
+
+
+def test_a_day_of_which_nothing_was_sent_teaches_nothing(platform_of: PlatformOf) -> None:
+    platform = platform_of()
+    drawn = np.random.default_rng(1).random(len(CUSTOMERS)) < 0.5
+    decided(platform, drawn)
+    sent = [
+        (f"s{n}", f"d{n}", CUSTOMERS[n], "18", OFFER, "outbox", DECIDED, "refused", "") for n in np.flatnonzero(drawn)
+    ]
+    store_sends(platform.store, DECIDED, sent, BY)
+    bought(platform, drawn, effect_minor=0)
+    result = pipeline.run_step("collect_trials", MATURED, platform=platform)
+    assert result.rows["trials"] == 0
+    assert "was made" in result.notes[0]
+
+
+def test_customers_who_were_drawn_again_inside_the_window_spoil_the_day(platform_of: PlatformOf) -> None:
+    platform = platform_of()
+    drawn = np.random.default_rng(1).random(len(CUSTOMERS)) < 0.5
+    dispatched(platform, drawn)
+    bought(platform, drawn, effect_minor=1_000)
+    again = DECIDED + timedelta(days=3)
+    table = platform.store.read_table(platform.store.need("decisions", DECIDED)).head(5)
+    platform.store.write_table("decisions", again, table, BY)
+    store_sends(platform.store, again, [], BY)
+    result = pipeline.run_step("collect_trials", MATURED, platform=platform)
+    assert result.rows["trials"] == 0
+    assert "5 customers were drawn again" in result.notes[0]
+
+
+def test_what_a_model_foretold_is_found_by_the_model_of_the_decisions(platform_of: PlatformOf) -> None:
+    """The scores of the day were made anew by another model after the dispatch; those it went by are still stored."""
+    store = platform_of().store
+    models = [
+        store.write_files("response_model", DECIDED, {"m": bytes([n])}, replace(BY, run=f"m{n}")) for n in range(2)
+    ]
+    empty = RESPONSE_SCORES.empty()
+    for n, model in enumerate(models):
+        made = replace(BY, run=f"s{n}", parents=(model.as_parent(),))
+        store.write_table("response_scores", DECIDED, empty, made)
+    for n, expected in ((0, ["s0"]), (1, ["s1"])):
+        by = replace(BY, run=f"d{n}", parents=(models[n].as_parent(),))
+        went_by = store.write_table("decisions", DECIDED, contracts.DECISIONS.empty(), by)
+        assert [found.run for found in made_by_same_model(store, "response_scores", [went_by])] == expected
+    without = store.write_table("decisions", DECIDED, contracts.DECISIONS.empty(), BY)
+    assert made_by_same_model(store, "response_scores", [without]) == ()
 
 
 def test_vectors_of_another_training_are_no_covariates() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mktgen.contracts import OFFER_ITEMS, OFFERS
+from mktgen.contracts import CAMPAIGNS, OFFER_ITEMS, OFFERS
 from mktgen.response.fitting import fit_response
 from mktgen.response.held_out import HeldOut
 from mktgen.settings import ResponseSettings
@@ -56,12 +56,26 @@ def test_too_few_trials_have_no_figures(held_out: HeldOut) -> None:
 
 
 def test_offers_on_the_same_items_are_of_one_mechanic() -> None:
-    rows = [(f"{n}:c", str(n), "c", PARTITION, PARTITION, face) for n, face in ((1, 100), (2, 200), (3, 50), (4, None))]
-    items = [("1:c", "a"), ("1:c", "b"), ("2:c", "b"), ("2:c", "a"), ("3:c", "a"), ("4:c", "a")]
+    rows = [
+        (f"{n}:c", str(n), "c", PARTITION, PARTITION, face)
+        for n, face in ((1, 100), (2, 200), (3, 50), (4, None), (5, 300))
+    ]
+    kinds = [(str(n), "B" if n == 5 else "A", PARTITION, PARTITION) for n in range(1, 6)]
+    items = [
+        ("1:c", "a"),
+        ("1:c", "b"),
+        ("2:c", "b"),
+        ("2:c", "a"),
+        ("3:c", "a"),
+        ("4:c", "a"),
+        ("5:c", "a"),
+        ("5:c", "b"),
+    ]
     found = offers_by_scope(
         pl.DataFrame(rows, schema=OFFERS.columns, orient="row"),
         pl.DataFrame(items, schema=OFFER_ITEMS.columns, orient="row"),
+        pl.DataFrame(kinds, schema=CAMPAIGNS.columns, orient="row"),
     ).sort("action")
-    assert found["action"].to_list() == ["1:c", "2:c", "3:c"], "without a face value nothing can be larger"
-    assert found["mechanic"].n_unique() == 2
+    assert found["action"].to_list() == ["1:c", "2:c", "3:c", "5:c"], "without a face value nothing can be larger"
+    assert found["mechanic"].n_unique() == 3, "other items, or another type of campaign, are another mechanic"
     assert found["mechanic"][0] == found["mechanic"][1]

@@ -33,6 +33,12 @@ def test_in_each_round_everybody_has_one_turn(cohorts: int, later: int) -> None:
     assert free(first + timedelta(days=cohorts), cohorts) == turns[0]
 
 
+def test_who_is_decided_on_only_from_monday_to_friday_still_reaches_everybody() -> None:
+    workdays = [day for n in range(60) if (day := DAY + timedelta(days=n)).weekday() < 5]
+    cohorts = StrategySettings().cohorts
+    assert set().union(*(free(day, cohorts) for day in workdays)) == set(CUSTOMERS)
+
+
 def test_cohorts_are_about_alike_in_size() -> None:
     sizes = [len(free(DAY + timedelta(days=n), 7)) for n in range(7)]
     assert min(sizes) > 400 / 7 - 4 * 7
@@ -60,4 +66,4 @@ def test_who_waits_is_told_why_and_until_when() -> None:
     )  # fmt: skip
     others = found.filter(pl.col("customer_id") != "customer0001")
     assert set(others["rule"]) == {"turn"}
-    assert others["detail"].str.starts_with("decided on every 7 days, next on 2017-03-").all()
+    assert others["detail"].str.starts_with("decided on every 8 days, next on 2017-03-").all()
