@@ -40,8 +40,9 @@ down: ## end exactly what `make up` started
 test: install ## lint, types, architecture and all tests
 	@$(MAKE) --no-print-directory lint types arch pytest
 
+# Two test processes share two cores: one thread each.
 pytest: install
-	@$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadfile --durations 15
+	@$(TEST_ENV) POLARS_MAX_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations 15
 
 lint: install ## ruff: rules and format
 	@$(BIN)/ruff check .
