@@ -231,7 +231,13 @@ def allocate(run: Run) -> Outcome:
     plan = AllocationReport(
         partition=run.day,
         allocation=result.allocation,
-        notes=[model.note, responding.value_note(run), launch.told(bounded, evidence), *result.notes],
+        notes=[
+            turns.told(run.table("customer_segments").height, waits),
+            model.note,
+            responding.value_note(run),
+            launch.told(bounded, evidence),
+            *result.notes,
+        ],
         versions=versions.__dict__,
         next_experiment=proposing.next_experiment(run, _eligible(run, any_day), draws),
     )

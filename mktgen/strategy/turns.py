@@ -52,6 +52,21 @@ def waiting(
     return pl.concat([running, found.join(running, on="customer_id", how="anti")]).sort("customer_id")
 
 
+def told(customers: int, waits: pl.DataFrame) -> str:
+    """One sentence for the reader of the strategy. waits: of `waiting`."""
+    counts = dict(waits.group_by("rule").len().iter_rows())
+    others = [
+        f"{counts[rule]} {words}"
+        for rule, words in (
+            (NOT_TODAY, "wait for their turn"),
+            (RUNNING_TRIAL, "are still followed after their last draw"),
+        )
+        if rule in counts
+    ]
+    rest = f"; {', '.join(others)}" if others else ""
+    return f"{customers - waits.height} of {customers} customers are decided on today{rest}"
+
+
 def _days_to_go(customer: str, partition: date, settings: StrategySettings, key: str) -> int:
     turn = int(arms.position(customer, f"{key}:turn") * settings.cohorts)
     return (turn - partition.toordinal()) % settings.cohorts

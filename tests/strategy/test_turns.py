@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mktgen.contracts import DECISIONS
 from mktgen.settings import StrategySettings
-from mktgen.strategy.turns import waiting
+from mktgen.strategy.turns import told, waiting
 from tests.execution.conftest import decision, decisions
 
 DAY = date(2017, 3, 1)
@@ -66,4 +66,8 @@ def test_who_waits_is_told_why_and_until_when() -> None:
     )  # fmt: skip
     others = found.filter(pl.col("customer_id") != "customer0001")
     assert set(others["rule"]) == {"turn"}
+    words = told(400, found)
+    assert words.startswith(f"{400 - found.height} of 400 customers are decided on today; {others.height} wait")
+    assert words.endswith("1 are still followed after their last draw")
+    assert told(400, found.clear()) == "400 of 400 customers are decided on today"
     assert others["detail"].str.starts_with("decided on every 8 days, next on 2017-03-").all()
