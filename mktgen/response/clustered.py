@@ -7,7 +7,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mktgen.response.held_out import HeldOut, HeldOutOutcome, by_customer
+from mktgen.response.held_out import HeldOut, HeldOutOutcome, by_customer, expected
+from mktgen.response.trials import NOT_CONTACTED
 
 Matrix = NDArray[np.float64]
 
@@ -24,6 +25,26 @@ def mean_score(held_out: HeldOut, scores: Matrix) -> tuple[float, float] | None:
     mean = float(weight @ np.where(fine, scores, 0.0)) / total
     influence = by_customer(held_out.trials, (weight * np.where(fine, scores - mean, 0.0))[:, None])
     return mean, float(np.sqrt((influence**2).sum())) / total
+
+
+def pooled_error(held_out: HeldOut, outcome: HeldOutOutcome, action: int) -> float:
+    """Standard error of an action's weighted mean score, from the residuals of all trials, whatever was drawn in them.
+
+    Formula: sum w^2 r^2 (1/e_a + 1/e_0) / (sum w)^2 over trials in which both were possible, r the outcome less what was
+    foretold of the action drawn; its mean is that of the sum over the trials of those two draws alone. Assumption: noise is
+    alike under all actions; customers' trials are independent. When it fails: mean_score's error knows better; where an
+    action was drawn rarely and money has a long tail, that one is small whenever the few draws miss the big spenders, just
+    when their mean is low. So take the larger of both.
+    """
+    trials, q = held_out.trials, outcome.q
+    own = np.where(trials.drawn == NOT_CONTACTED, q.shape[1] - 1, trials.drawn)
+    residual = outcome.residual + expected(q, trials) - q[np.arange(len(own)), own]
+    chance, none = trials.chance[:, action], trials.chance_none
+    possible = (chance > 0) & (none > 0)
+    weight = np.where(possible, held_out.weight, 0.0)
+    with np.errstate(divide="ignore"):
+        spread = np.where(possible, residual**2 * (1 / chance + 1 / none), 0.0)
+    return float(np.sqrt(weight**2 @ spread) / weight.sum()) if possible.any() else 0.0
 
 
 def slopes(held_out: HeldOut, outcome: HeldOutOutcome) -> tuple[float, float] | None:
