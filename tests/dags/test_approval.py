@@ -125,12 +125,12 @@ def test_only_what_leaves_at_once_and_too_early_waits_for_its_hour(dagbag: Any, 
     from datetime import UTC, datetime, timedelta
 
     from airflow.sdk.exceptions import TaskDeferred
+    from mktgen_airflow.approval import WaitForHour
 
-    wait = dagbag.dags["marketing_execution"].task_dict["wait_for_hour"]
-    wait.dispatch_from = ""
-    assert wait.execute({}) is None
+    assert type(dagbag.dags["marketing_execution"].task_dict["wait_for_hour"]) is WaitForHour
+    assert WaitForHour(task_id="held", dispatch_from="").execute({}) is None
     due = datetime.now(UTC) + timedelta(hours=-1 if late else 1)
-    wait.dispatch_from = due.isoformat()
+    wait = WaitForHour(task_id="mail", dispatch_from=due.isoformat())
     if late:
         assert wait.execute({}) is None
         return
