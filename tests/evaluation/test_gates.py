@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from mktgen.contracts import SENDS
-from mktgen.documents import LaunchEvidence, Promotion, TaskPromotion
+from mktgen.documents import Gate, LaunchEvidence, Promotion, TaskPromotion
 from mktgen.evaluation.gates import Evidence, evaluate_strategy
 from mktgen.metrics import CAPABILITIES
 from mktgen.settings import ContactCap, ContactSettings, EvaluationSettings, Exclusion, StrategySettings
@@ -192,29 +192,27 @@ def test_propensities_that_do_not_line_up_with_the_actions_stop() -> None:
     assert "propensities" in failed(with_decisions(day, lambda d: d.with_columns(cut)))
 
 
-def test_a_floor_above_the_propensities_stops_unless_lowered_openly() -> None:
+def floor_gate(wanted: float) -> Gate:
+    """The gate on a floor of 0.2 by the settings, where the plan asked for `wanted`."""
     day = evidence()
-    plan = day.strategy.allocation.model_copy(update={"propensity_floor_wanted": 0.2})
-    lowered = replace(day, strategy=day.strategy.model_copy(update={"allocation": plan}))
-    result = evaluate_strategy(lowered, SETTINGS.model_copy(update={"propensity_floor": 0.2}), CHECKS)
-    gate = next(gate for gate in result.gates if gate.name == "propensity_floor")
+    plan = day.strategy.allocation.model_copy(update={"propensity_floor_wanted": wanted})
+    asked = replace(day, strategy=day.strategy.model_copy(update={"allocation": plan}))
+    result = evaluate_strategy(asked, SETTINGS.model_copy(update={"propensity_floor": 0.2}), CHECKS)
+    return next(gate for gate in result.gates if gate.name == "propensity_floor")
+
+
+def test_a_floor_above_the_propensities_stops_unless_lowered_openly() -> None:
+    gate = floor_gate(0.2)
     assert gate.passed is None
     assert "lowered openly" in gate.detail
 
 
 def test_a_floor_that_is_lower_because_much_is_known_is_kept_and_said() -> None:
-    day = evidence()
-    plan = day.strategy.allocation.model_copy(update={"propensity_floor_wanted": 0.02})
-    narrowed = replace(day, strategy=day.strategy.model_copy(update={"allocation": plan}))
-    result = evaluate_strategy(narrowed, SETTINGS.model_copy(update={"propensity_floor": 0.2}), CHECKS)
-    gate = next(gate for gate in result.gates if gate.name == "propensity_floor")
+    gate = floor_gate(0.02)
     assert (gate.passed, gate.threshold) == (True, 0.02)
     assert "0.02000 as so many trials are known" in gate.detail
     assert "budget" not in gate.detail
-    nothing = day.strategy.allocation.model_copy(update={"propensity_floor_wanted": 0.001})
-    abandoned = replace(day, strategy=day.strategy.model_copy(update={"allocation": nothing}))
-    result = evaluate_strategy(abandoned, SETTINGS.model_copy(update={"propensity_floor": 0.2}), CHECKS)
-    assert next(gate for gate in result.gates if gate.name == "propensity_floor").passed is False
+    assert floor_gate(0.001).passed is False
 
 
 @pytest.mark.parametrize("change", ["missing", "extra", "empty"])
