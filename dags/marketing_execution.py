@@ -4,11 +4,12 @@ Starts by itself when `marketing_loop` publishes a day; the run has that day's p
 backfill `marketing_loop`, and this follows.
 
 1. `is_newest` ends the run here, with the reason in its log, unless the strategy is the newest published one, its day is
-   on or after `execution.live_from`, and it has not been sent.
+   on or after `execution.live_from`, it was not answered before, and no other strategy of its day was begun to be sent.
 2. `approve` waits for a person (*Required Actions*, here or in the navigation). No answer within 36 hours is a rejection.
 3. `record_approval` keeps the answer and who gave it. After a rejection nothing is sent.
 4. `wait_for_hour` waits for the planned hour where the channel sends at once (e-mail), and passes where it holds messages.
-5. `dispatch` sends each message once, whatever is run again.
+5. `dispatch` sends each message once, whatever is run again. If it failed, clear it: it goes on where it stopped, or, once a
+   later day is published, records who was contacted and sends nothing more.
 
 Several days may wait for their answers side by side.
 """

@@ -14,6 +14,7 @@ from typing import Final
 from mktgen.errors import PermanentError
 from mktgen.steps import (
     acting,
+    approving,
     assessing,
     collecting,
     data,
@@ -227,7 +228,7 @@ def newest_published(platform: Platform | None = None) -> date | None:
 
 def may_dispatch(partition: date, platform: Platform | None = None) -> tuple[bool, str]:
     """Whether a day's strategy may be put before an approver, and the reason."""
-    refused = sending.refusal(platform or Platform.from_environment(), partition)
+    refused = approving.refusal(platform or Platform.from_environment(), partition)
     return refused is None, refused or f"{partition} is the newest published day and live: an approver may be asked"
 
 
@@ -249,7 +250,7 @@ def record_approval(
 
     `shown`: run of the `published` artefact that the person saw; NotAllowed where another was published meanwhile.
     """
-    return sending.keep_answer(platform or Platform.from_environment(), partition, approved, responder, note, shown)
+    return approving.keep_answer(platform or Platform.from_environment(), partition, approved, responder, note, shown)
 
 
 def roll_back_response(

@@ -158,6 +158,7 @@ class Approval(Document):
     responder: str
     strategy_run: str  # derivation id of the strategy that was answered
     note: str = ""
+    newest_published: date | None = None  # the newest published partition when it was answered
 
 
 class ProofInput(Document):

@@ -20,8 +20,10 @@ from mktgen.execution.rules import HARD_STOPS, Facts, OtherContact, Policy, judg
 
 NO_CONTACT: Final = "no_contact"
 OTHER_CAMPAIGN: Final = "other_campaign"  # the refusal of a customer's day that another campaign has
+OVERTAKEN: Final = "overtaken"  # the refusal of what a later day's strategy found not yet sent
 SUPERSEDED: Final = "superseded"  # the refusal of a claim whose decision was made anew before anything was sent
 CHANNEL: Final = "channel"  # the refusal by a channel
+_NEVER_REPEATED: Final = HARD_STOPS | {OVERTAKEN}  # verdicts under which an attempt of unknown end is let be
 _THREADS: Final = 8
 T = TypeVar("T")
 R = TypeVar("R")
@@ -54,13 +56,17 @@ class Dispatch:
 
 @dataclass(frozen=True)
 class Desk:
-    """What a contact is made with. clock: of a channel that hands over at once, None where messages are held."""
+    """What a contact is made with. clock: of a channel that hands over at once, None where messages are held.
+
+    over: why nothing more is begun on this day, "" while it may be. What was begun is then settled, the rest refused.
+    """
 
     channel: Channel
     ledger: Ledger
     book: ContactBook
     policy: Policy
     clock: Callable[[], datetime] | None = None
+    over: str = ""
 
     @property
     def policy_now(self) -> Policy:
@@ -207,7 +213,8 @@ class _Result:
 
 def _contact(send: Send, message: Message | None, desk: Desk) -> _Result:
     channel, ledger = desk.channel, desk.ledger
-    channel.open()  # before the claim: a channel that is down leaves no claim behind
+    if not desk.over:
+        channel.open()  # before the claim: a channel that is down leaves no claim behind
     claim = ledger.claim(send)
     if claim.send_id != send.send_id:  # whose day it is not, that one never touches it
         return _Result("refused", f"this customer's day belongs to campaign {claim.campaign_id}", claim, OTHER_CAMPAIGN)
@@ -216,10 +223,16 @@ def _contact(send: Send, message: Message | None, desk: Desk) -> _Result:
         return _result(send, claim, ledger.verdict(send, settled.attempt), settled)
     superseded = claim.decision_id != send.decision_id
     verdict = _superseded(claim) if superseded else _verdict(send, message, desk)
+    if desk.over and not superseded:
+        verdict = Verdict(OVERTAKEN, f"{OVERTAKEN}: {desk.over}", "", {})
     attempt = ledger.attempt(send, verdict)
     if not attempt.go:
         return _result(send, claim, attempt, ledger.settle(send, attempt, "refused", attempt.detail, attempt.rule))
-    if message is None or superseded or not (attempt.ours or (channel.idempotent and verdict.rule not in HARD_STOPS)):
+    if (
+        message is None
+        or superseded
+        or not (attempt.ours or (channel.idempotent and verdict.rule not in _NEVER_REPEATED))
+    ):
         return _result(send, claim, attempt, ledger.settlement(send))
     return _record(send, claim, attempt, channel.send(replace(message, send_at=attempt.send_at)), ledger)
 

@@ -4,6 +4,7 @@
                                          attempt-<n>.json  the verdict on attempt n, by what was seen: go, or refused
                                          failed-<n>.json   attempt n certainly sent nothing, n + 1 may follow
                                          settled.json      sent or refused; final
+    ledger_days/day=<partition>.json                       whose day it is among strategies: one a day is ever sent
 
 Every object is written once, by a conditional put, and never changed. docs/decisions/0003-exactly-once.md has the
 argument.
@@ -19,6 +20,7 @@ from typing import Any, Final, Literal, Protocol
 from urllib.parse import quote, unquote
 
 _PREFIX: Final = "ledger"
+_DAYS: Final = "ledger_days"
 MAX_ATTEMPTS: Final = 3
 
 
@@ -43,6 +45,14 @@ class Send:
     offer_id: str
     channel: str
     sent_for: date
+
+
+@dataclass(frozen=True)
+class Release:
+    """What a day is dispatched by: runs of the artefacts `published` and `strategy`."""
+
+    published_run: str
+    strategy_run: str
 
 
 @dataclass(frozen=True)
@@ -129,6 +139,17 @@ class Ledger:
 
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
+
+    def begin(self, day: date, release: Release) -> Release:
+        """Take a day for a strategy, or learn which one has it. Two of a day would spend its budget twice."""
+        key = _day_key(day)
+        self._objects.put_once(key, _encode(asdict(release)))
+        return Release(**json.loads(self._read(key)))
+
+    def begun(self, day: date) -> Release | None:
+        """What a dispatch of the day was begun with; None: none was."""
+        raw = self._objects.get(_day_key(day))
+        return None if raw is None else Release(**json.loads(raw))
 
     def claim(self, send: Send) -> Claim:
         """Take the customer's day, or learn whose it is. The answer never changes afterwards."""
@@ -228,6 +249,10 @@ def _settlement(body: dict[str, Any], ours: bool, entry: Entry) -> Settlement:
 
 def _entry(key: str, raw: bytes) -> Entry:
     return Entry(key, hashlib.sha256(raw).hexdigest())
+
+
+def _day_key(day: date) -> str:
+    return f"{_DAYS}/day={day.isoformat()}.json"
 
 
 def _folder(customer_id: str, day: date) -> str:

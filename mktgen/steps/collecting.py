@@ -16,7 +16,7 @@ from mktgen.steps.training import campaign_reads
 from mktgen.store import Manifest
 
 # Refusals that say how the dispatch went and nothing of the customer: they befall contacts alone, not both sides of a draw.
-_OF_THE_DISPATCH: Final = frozenset({"too_late", "superseded", "other_campaign"})
+_OF_THE_DISPATCH: Final = frozenset({"too_late", "superseded", "overtaken", "other_campaign"})
 
 
 def trial_reads(day: date, platform: Platform) -> list[Read]:

@@ -16,15 +16,15 @@ from mktgen.errors import MissingArtefact, NotAllowed, TransientError
 from mktgen.execution.channels import channel_class
 from mktgen.execution.channels.base import Channel, Connections
 from mktgen.execution.contact_book import ContactBook
-from mktgen.execution.dispatch import Desk, check_allowed, dispatch
-from mktgen.execution.ledger import Ledger
+from mktgen.execution.dispatch import NO_CONTACT, Desk, check_allowed, dispatch
+from mktgen.execution.ledger import Ledger, Release
 from mktgen.execution.proof import contact_proof
 from mktgen.execution.rules import Policy, planned_send_at, quiet_until
 from mktgen.settings import Settings
 from mktgen.steps.deciding import campaign_types, today
-from mktgen.steps.runner import Outcome, Platform, Read, Run, StepResult
+from mktgen.steps.runner import Outcome, Platform, Read, Run
 from mktgen.steps.training import campaign_reads
-from mktgen.store import Manifest, Provenance, parse_uri, sha256
+from mktgen.store import Manifest, parse_uri, sha256
 
 VAULT: Final = "_vault"
 DISPATCH_SECTIONS: Final = ("strategy", "execution", "contact")
@@ -40,11 +40,18 @@ def newest_published(platform: Platform) -> date | None:
 
 
 def dispatch_reads(day: date, platform: Platform) -> list[Read]:
-    return [
-        *today(("published",), day, "publish"),
-        *today(("approval",), day, "the approval in the Dag marketing_execution"),
-        *campaigns_by_type(day, platform),
-    ]
+    """What was published and approved; on a day that was begun, what it was begun with, whatever was published since."""
+    begun = Ledger(platform.objects).begun(day)
+    if begun is None:
+        released = [
+            *today(("published",), day, "publish"),
+            *today(("approval",), day, "the approval in the Dag marketing_execution"),
+        ]
+    else:
+        runs = (("published", begun.published_run), ("approval", answer_run(day, begun.strategy_run)))
+        found = ((name, platform.store.manifest_of_run(name, day, run)) for name, run in runs)
+        released = [Read(name, (), manifests=(kept,)) for name, kept in found if kept is not None]
+    return [*released, *campaigns_by_type(day, platform)]
 
 
 def campaigns_by_type(day: date, platform: Platform) -> list[Read]:
@@ -58,33 +65,35 @@ def campaigns_by_type(day: date, platform: Platform) -> list[Read]:
 def send(run: Run) -> Outcome:
     """Hand the approved messages to the channel, each once. Raises NotAllowed where nothing may be sent.
 
-    Sent is what was published: decisions or messages made since then were neither evaluated nor approved.
+    Sent is what was published: decisions or messages made since then were neither evaluated nor approved. A day that a later
+    one overtook is settled where it was begun, so that it is known who was contacted, and nothing more is sent; what leaves at
+    once may still go, within its time, where it was the newest when a person approved it.
     """
     platform, settings = run.platform, run.settings
     newest = newest_published(platform)
     if newest is None:
         raise RuntimeError(f"{run.day} is published, but no published partition was found")
     published = run.document("published", PublishedStrategy)
-    superseded = _superseded(platform, published)
-    if superseded is not None:
-        raise NotAllowed(superseded)
     decisions, messages = (_published_table(platform, uri) for uri in (published.decisions_uri, published.messages_uri))
     connections = Connections(
         platform.objects, settings.execution, lambda who: _address(platform, who), platform.environment.smtp_login
     )
     channel = channel_class(settings.strategy.channel).create(connections)
-    policy = contact_policy(run, channel, decisions)
+    policy, approval = contact_policy(run, channel, decisions), run.document("approval", Approval)
     clock = None if channel.holds_messages else platform.clock
-    due = hands_over_from(platform, run.day)
-    if clock is not None and due is not None and clock() < due:
-        raise TransientError(
-            f"messages of {run.day} may be handed over from {due:%Y-%m-%d %H:%M} UTC on, and channel {channel.name} can't hold "
-            "them: nothing was sent. Run dispatch from then on (marketing_execution waits for it by itself)."
-        )
-    done = dispatch(
-        decisions, messages, run.document("approval", Approval), published, newest, settings.execution.live_from, run.day,
-        Desk(channel, Ledger(platform.objects), ContactBook(platform.objects), policy, clock),
-    )  # fmt: skip
+    ledger, release = Ledger(platform.objects), Release(run.inputs["published"][-1].run, strategy_run(published))
+    in_time = clock is not None and approval.newest_published == run.day and clock() < policy.until
+    overtaken = "" if newest == run.day or in_time else f"{newest} was published before it was sent"
+    over = superseded(platform, published) or overtaken
+    finishing = bool(over) and ledger.begun(run.day) is not None
+    as_newest, live_from = run.day if in_time or finishing else newest, settings.execution.live_from
+    check_allowed(approval, published, as_newest, live_from, run.day)
+    if over and not finishing:
+        raise NotAllowed(over)
+    if not finishing:
+        _take_day(platform, run.day, release, channel, decisions.filter(pl.col("action") != NO_CONTACT).height)
+    desk = Desk(channel, ledger, ContactBook(platform.objects), policy, clock, over)
+    done = dispatch(decisions, messages, approval, published, as_newest, live_from, run.day, desk)
     inputs = [_proof_input(run.inputs["published"][-1]), _proof_input(run.inputs["approval"][-1])]
     uris = (published.strategy_uri, published.decisions_uri, published.messages_uri)
     inputs += [_proof_input(_published_manifest(platform, uri)) for uri in uris]
@@ -96,6 +105,30 @@ def send(run: Run) -> Outcome:
         tables={"sends": done.sends},
         documents={"contact_proof": proof},
         notes=[note, *([f"refused {refused}"] if refused else [])],
+    )
+
+
+def _take_day(platform: Platform, day: date, release: Release, channel: Channel, contacts: int) -> None:
+    """The day for this strategy, once its hour has come and the channel answers; else it is left free."""
+    due = hands_over_from(platform, day)
+    if due is not None and platform.clock() < due:
+        raise TransientError(
+            f"messages of {day} may be handed over from {due:%Y-%m-%d %H:%M} UTC on, and channel {channel.name} can't hold "
+            "them: nothing was sent. Run dispatch from then on (marketing_execution waits for it by itself)."
+        )
+    if contacts:
+        channel.open()
+        taken = taken_by_another(Ledger(platform.objects).begin(day, release), release.strategy_run, day)
+        if taken is not None:
+            raise NotAllowed(taken)
+
+
+def taken_by_another(begun: Release | None, ours: str, day: date) -> str | None:
+    if begun is None or begun.strategy_run == ours:
+        return None
+    return (
+        f"another strategy of {day} (run {begun.strategy_run}) was sent or begun to be: one a day is ever sent, or its budget "
+        "would be spent twice. What was decided since goes out with a later day."
     )
 
 
@@ -152,7 +185,7 @@ def _published_manifest(platform: Platform, uri: str) -> Manifest:
     return manifest
 
 
-def _superseded(platform: Platform, published: PublishedStrategy) -> str | None:
+def superseded(platform: Platform, published: PublishedStrategy) -> str | None:
     """Why a published strategy is not the day's strategy any more: a later evaluation may have stopped it."""
     current = platform.store.current("strategy", published.partition)
     if current is not None and current.digest == _published_manifest(platform, published.strategy_uri).digest:
@@ -169,49 +202,10 @@ def _address(platform: Platform, customer_id: str) -> str | None:
     return None if raw is None else str(json.loads(raw)["email"])
 
 
-def refusal(platform: Platform, day: date) -> str | None:
-    """Why a day's strategy may not even be put before an approver; None: it may."""
-    published = platform.store.current("published", day)
-    newest = newest_published(platform)
-    if published is None or newest is None:
-        return f"no strategy of {day} is published"
-    document = platform.store.read_document(published, PublishedStrategy)
-    answered = platform.store.current("approval", day)
-    if answered is not None and platform.store.read_document(answered, Approval).strategy_run == strategy_run(document):
-        return f"this strategy of {day} was answered before: nobody is asked twice, nothing is sent twice"
-    wished = Approval(partition=day, approved=True, responder="", strategy_run=strategy_run(document))
-    try:
-        check_allowed(wished, document, newest, platform.settings.execution.live_from, day)
-    except NotAllowed as error:
-        return str(error)
-    return _superseded(platform, document)
-
-
 def strategy_run(published: PublishedStrategy) -> str:
     return parse_uri(published.strategy_uri)[2]
 
 
-def keep_answer(
-    platform: Platform, day: date, approved: bool, responder: str, note: str, shown: str = ""
-) -> StepResult:
-    """Store an answer under the strategy it answers; a later one finds the first and changes nothing."""
-    published = platform.store.need("published", day)
-    if shown and shown != published.run:
-        raise NotAllowed(
-            f"the strategy of {day} was published anew (run {published.run}) after run {shown} was shown for approval. "
-            "Nothing is sent; answer the approval of the newer run."
-        )
-    run = strategy_run(platform.store.read_document(published, PublishedStrategy))
-    answer = Approval(partition=day, approved=approved, responder=responder, strategy_run=run, note=note)
-    identity = sha256(f"approval {day} {run}".encode())[:16]
-    source = Provenance("record_approval", identity, "", "", 0, (published.as_parent(),))
-    kept = platform.store.manifest_of_run("approval", day, identity)
-    manifest = kept or platform.store.write_document("approval", day, answer, source)
-    platform.store.point(manifest)  # an attempt may have ended between the answer and its pointer
-    first = platform.store.read_document(manifest, Approval)
-    said = "approved" if first.approved else "rejected"
-    return StepResult(
-        step="record_approval", partition=day, run_id=identity, reused=kept is not None,
-        artefacts={"approval": platform.objects.uri(manifest.folder)}, rows={"approval": 1},
-        digests={"approval": manifest.digest}, seconds=0.0, notes=[f"{said} by {first.responder}"],
-    )  # fmt: skip
+def answer_run(day: date, strategy: str) -> str:
+    """The run under which the answer to a strategy is kept."""
+    return sha256(f"approval {day} {strategy}".encode())[:16]

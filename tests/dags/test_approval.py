@@ -75,7 +75,9 @@ def test_the_answer_is_kept_and_only_a_yes_goes_on(
     with as_task(DAY.isoformat()):
         assert bool(record(shown("p-r1"), answer(option))) is approved
     kept = store.read_document(store.need("approval", DAY), Approval)
-    assert kept == Approval(partition=DAY, approved=approved, responder="ana", strategy_run="r1", note="fine")
+    assert kept == Approval(
+        partition=DAY, approved=approved, responder="ana", strategy_run="r1", note="fine", newest_published=DAY
+    )
 
 
 def test_the_first_answer_stays(dagbag: Any, store_environment: ObjectStore) -> None:
