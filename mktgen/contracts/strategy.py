@@ -158,6 +158,11 @@ ATTRIBUTIONS = table(
     key=["kind", "reference_id"],
     nullable=["campaign_id", "predicted", "holdout"],
 )
+RESPONSE_FACTS = table(
+    "response_facts",  # what a response may depend on beside features and scores; no row: 0. See response/contact_facts.py
+    {"customer_id": pl.String, "fact": pl.String, "value": pl.Float64},
+    key=["customer_id", "fact"],
+)
 RESPONSE_SCORES = table(
     "response_scores",  # incremental profit of an offer for a customer against no contact, learned from trials
     {

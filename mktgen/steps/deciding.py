@@ -162,6 +162,7 @@ def allocate_reads(day: date, platform: Platform) -> list[Read]:
         *today(("customer_segments",), day, "segment"),
         *today(("recommendations",), day, "recommend"),
         *responding.serving_reads(day, platform),
+        *today(("response_facts",), day, "estimate_response"),
         *today(("launch_evidence",), day, "judge_policy"),
         catalogue(platform),
         *campaign_reads(day, platform),

@@ -12,6 +12,7 @@ from mktgen.contracts import HELD_OUT_EFFECTS
 from mktgen.documents import LaunchEvidence, ResponsePromotion
 from mktgen.evaluation.off_policy.evidence import launch_evidence
 from mktgen.evaluation.off_policy.trial_log import TrialLog
+from mktgen.response.contact_facts import aligned
 from mktgen.response.model import ResponseModel
 from mktgen.settings import Settings
 from mktgen.steps import responding
@@ -21,7 +22,6 @@ from mktgen.strategy.past import candidate_chances, usual_chances
 
 NO_CONTACT: Final = "no contact"
 USUAL: Final = "business as usual"
-_FACTS: Final = ("customer_features", "customer_scores")
 
 
 def judge_reads(day: date, platform: Platform) -> list[Read]:
@@ -38,7 +38,8 @@ def judge_reads(day: date, platform: Platform) -> list[Read]:
         *serving,
         Read("held_out_effects", tuple(sorted({day, *versions})), True, "learn_response"),
         Read("trials", matured, required=False),
-        *(Read(name, decided, True, "the loop of that day") for name in (*_FACTS, "offer_scores")),
+        *responding.past_reads(decided),
+        Read("offer_scores", decided, True, "the loop of that day"),
     ]
 
 
@@ -88,7 +89,7 @@ def gather(run: Run) -> Past:
         return Past(trials.clear(), known_ones.clear(), pl.DataFrame())
     foretold = foretold_by(own_version, promotion.serving)
     behind = responding.trials_behind(run)
-    scores, features = run.tables_by_day("customer_scores"), run.tables_by_day("customer_features")
+    known_then = responding.known_by_day(run)
     candidates = run.tables_by_day("offer_scores")
     parts: list[pl.DataFrame] = []
     kept: list[pl.DataFrame] = []
@@ -97,7 +98,7 @@ def gather(run: Run) -> Past:
         day: date = key[0]
         if kept and rows + own.height > run.settings.evaluation.off_policy.log_decisions:
             break
-        known = responding.covariates(features[day], scores[day])
+        known = aligned(known_then[day], model.basis.columns)
         offered, whole = offers_of(own, candidates[day], foretold, model, known, run.settings, behind)
         parts.append(offered.with_columns(decided_on=pl.lit(day)))
         kept.append(whole)

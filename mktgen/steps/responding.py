@@ -11,9 +11,10 @@ from typing import Final
 
 import polars as pl
 
-from mktgen.contracts import CUSTOMER_CLASSES, HELD_OUT_EFFECTS, RESPONSE_SCORES
+from mktgen.contracts import CUSTOMER_CLASSES, HELD_OUT_EFFECTS, RESPONSE_FACTS, RESPONSE_SCORES
 from mktgen.documents import ResponseComparison, ResponsePromotion, ResponseReport, RetrainingRequest
 from mktgen.response.classes import customer_classes
+from mktgen.response.contact_facts import FATIGUE_DAYS, aligned, contact_facts, with_contact_facts
 from mktgen.response.learning import Learned, learn
 from mktgen.response.model import ResponseModel
 from mktgen.response.past import held_out_effects
@@ -23,9 +24,11 @@ from mktgen.settings import Settings, StrategySettings
 from mktgen.steps.runner import Outcome, Platform, Read, Run
 from mktgen.steps.training import campaign_reads
 from mktgen.steps.uplift import offers_by_scope, targeting_figures
-from mktgen.strategy.exploration import exploration
+from mktgen.strategy.exploration import even_draws, exploration
+from mktgen.strategy.offers import running_campaigns
 
 MODEL: Final = "model.npz"
+FACTS: Final = ("customer_features", "customer_scores", "response_facts")  # what covariates are made of
 _OFFERS: Final = ("offers", "offer_items", "campaigns")
 
 
@@ -38,7 +41,7 @@ def learn_reads(day: date, platform: Platform) -> list[Read]:
     kept = (found for found in platform.store.currents("trials", days) if found.rows)
     matured = tuple(date.fromisoformat(found.partition) for found in kept)
     decided = tuple(found - timedelta(days=settings.window_days) for found in matured)
-    facts = (Read(name, decided, True, "the loop of that day") for name in ("customer_features", "customer_scores"))
+    facts = past_reads(decided)
     requests = platform.store.partitions("retraining_request") if matured else []
     asked = tuple(found for found in requests if first <= found < day)
     champion = serving_before(day, platform)
@@ -125,6 +128,7 @@ def _against(run: Run, learned: Learned, known: pl.DataFrame) -> ResponseCompari
         return None
     learned_on = date.fromisoformat(run.inputs["response_model"][-1].partition)
     champion = ResponseModel.from_bytes(content[MODEL])
+    known = aligned(known, champion.basis.columns)
     return against_champion(learned.held_out, known, champion, learned_on, run.settings.response)
 
 
@@ -143,23 +147,33 @@ def _without(run: Run, reason: str) -> Outcome:
 
 def _past_covariates(run: Run) -> pl.DataFrame:
     """What was known of each customer when it was decided: customer_id, decided_on, covariates."""
-    scores = run.tables_by_day("customer_scores")
-    parts = [
-        covariates(features, scores[day]).with_columns(decided_on=pl.lit(day))
-        for day, features in run.tables_by_day("customer_features").items()
-    ]
-    return pl.concat(parts)
+    by_day = known_by_day(run)
+    return pl.concat([known.with_columns(decided_on=pl.lit(day)) for day, known in by_day.items()], how="diagonal")
 
 
-def covariates(features: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
-    """What a response may depend on: numeric features of the customers that were scored, and what the models foretell.
+def past_reads(decided: tuple[date, ...]) -> list[Read]:
+    """FACTS of past days; days that an earlier release decided have no response_facts."""
+    needed = [Read(name, decided, True, "the loop of that day") for name in FACTS[:2]]
+    return [*needed, Read(FACTS[2], decided, required=False)]
+
+
+def known_by_day(run: Run) -> dict[date, pl.DataFrame]:
+    """Covariates of each past day whose FACTS the run reads."""
+    features, scores, facts = (run.tables_by_day(name) if run.has(name) else {} for name in FACTS)
+    none = RESPONSE_FACTS.empty()
+    return {day: covariates(features[day], scores[day], facts.get(day, none)) for day in features}
+
+
+def covariates(features: pl.DataFrame, scores: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
+    """What a response may depend on: numeric features of the customers that were scored, what the models foretell, and how
+    often they were contacted and redeemed, and what the running campaigns offer them (response/contact_facts.py).
 
     The behaviour model's vectors are left out: each training turns their axes, so those of today mean nothing beside those
     of earlier trials.
     """
     numbers = [name for name, kind in features.schema.items() if kind.is_numeric()]
-    facts = features.select("customer_id", *numbers)
-    return scores.select("customer_id", "p_purchase_7d", "p_churn_28d").join(facts, on="customer_id")
+    told = scores.select("customer_id", "p_purchase_7d", "p_churn_28d")
+    return with_contact_facts(told.join(features.select("customer_id", *numbers), on="customer_id"), facts)
 
 
 def serving_reads(day: date, platform: Platform) -> list[Read]:
@@ -195,7 +209,8 @@ def value_note(run: Run) -> str:
     """What the values of the day's offers rest on, and a rollback that is in force."""
     promotion = run.document("response_promotion", ResponsePromotion)
     if promotion.serving is None:
-        return f"values are assumed, not learned: {promotion.reason}"
+        tried = "; all offers are tried with even chances" if run.platform.source.live else ""
+        return f"values are assumed, not learned: {promotion.reason}{tried}"
     report = run.document("response_report", ResponseReport)
     version = "" if promotion.serving == run.day else f" (version of {promotion.serving})"
     note = (
@@ -208,34 +223,56 @@ def value_note(run: Run) -> str:
 
 # -- what it says of today's customers ------------------------------------------------------------------------------------
 def estimate_reads(day: date, platform: Platform) -> list[Read]:
+    since = day - timedelta(days=FATIGUE_DAYS)
+    sent = tuple(found for found in platform.store.partitions("sends") if since <= found < day)
+    state = (Read(name, (day,), True, "extract_features") for name in ("customer_features", "customer_categories"))
     return [
         *serving_reads(day, platform),
-        Read("customer_features", (day,), True, "extract_features"),
+        *state,
         Read("customer_scores", (day,), True, "score"),
+        Read("sends", sent, required=False),
+        Read("items", (platform.source.first_day,), True, "reference"),
+        *campaign_reads(day, platform),
     ]
 
 
 def estimate_response(run: Run) -> Outcome:
     """Incremental profit of each tried offer for each active customer, with its interval, and the customer's class."""
-    model = model_of(run)
+    model, facts = model_of(run), _facts_of_today(run)
     if model is None:
-        tables = {"response_scores": RESPONSE_SCORES.empty(), "customer_classes": CUSTOMER_CLASSES.empty()}
-        return Outcome(tables=tables, notes=["no response model: effects are not known"])
-    known = covariates(run.table("customer_features"), run.table("customer_scores"))
+        nothing = {"response_scores": RESPONSE_SCORES.empty(), "customer_classes": CUSTOMER_CLASSES.empty()}
+        return Outcome(tables={**nothing, "response_facts": facts}, notes=["no response model: effects are not known"])
+    known = covariates(run.table("customer_features"), run.table("customer_scores"), facts)
+    known = aligned(known, model.basis.columns)
     effects = model.effects(known).select(list(RESPONSE_SCORES.columns))
     classes = customer_classes(model, known, run.settings.response).select(list(CUSTOMER_CLASSES.columns))
     counts = classes.group_by("class").len().sort("class")
     named = ", ".join(f"{name} {count}" for name, count in counts.iter_rows())
-    return Outcome(tables={"response_scores": effects, "customer_classes": classes}, notes=[named])
+    tables = {"response_scores": effects, "customer_classes": classes, "response_facts": facts}
+    return Outcome(tables=tables, notes=[named])
+
+
+def _facts_of_today(run: Run) -> pl.DataFrame:
+    running = running_campaigns(run.table("campaigns"), run.day).select("campaign_id")
+    offered = run.table("offers").join(running, on="campaign_id").select("offer_id", "campaign_id")
+    goods = run.table("offer_items").join(offered, on="offer_id").join(run.table("items"), on="item_id")
+    return contact_facts(
+        run.day, run.table("customer_scores"), run.table("sends"), run.table("responses"), run.table("exposures"),
+        run.table("customer_categories"), goods.select("campaign_id", "category").unique(),
+    )  # fmt: skip
 
 
 def worth(run: Run, candidates: pl.DataFrame, settings: Settings) -> tuple[pl.DataFrame, pl.DataFrame | None]:
     """Candidates (contracts.OFFER_SCORES) with their incremental value where a response model is in force, and draws of
-    it by the posterior (customer_id, offer_id, draws); else as they are, with None: their values are assumptions."""
+    it by the posterior (customer_id, offer_id, draws); else as they are, their values being assumptions: with draws that make
+    all offers equally likely where customers can be reached, so that the first trials teach of each, and None elsewhere."""
     model = model_of(run)
-    if model is None or candidates.is_empty():
+    if candidates.is_empty():
         return candidates, None
-    known = covariates(run.table("customer_features"), run.table("customer_scores"))
+    if model is None:
+        unknown = even_draws(candidates, settings.strategy, settings.seed, run.day)
+        return candidates, unknown if run.platform.source.live else None
+    known = aligned(covariates(*(run.table(name) for name in FACTS)), model.basis.columns)
     known = known.join(candidates.select("customer_id").unique(), on="customer_id", how="semi").sort("customer_id")
     actions = candidates["offer_id"].unique().sort().to_list()
     drawn = model.draws(known, settings.strategy.posterior_draws, settings.seed, actions)

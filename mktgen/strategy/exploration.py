@@ -13,7 +13,11 @@ draws).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Final
+
+import numpy as np
+import polars as pl
 
 from mktgen.documents import Interval
 from mktgen.settings import StrategySettings
@@ -36,6 +40,21 @@ def exploration(trials: float | None, settings: StrategySettings) -> Exploration
     known = settings.exploring_trials / trials
     return Exploration(
         width=min(1.0, max(known**0.5, LEAST)), floor=settings.propensity_floor * min(1.0, max(known, LEAST))
+    )
+
+
+def even_draws(candidates: pl.DataFrame, settings: StrategySettings, seed: int, partition: date) -> pl.DataFrame:
+    """customer_id, offer_id, draws (Array): worth of offers of which nothing is known, so that chances come out even.
+
+    What a draw says of an offer is its cost times a uniform number: no offer is better than another for its money, each is
+    tried as often as another, and the budget alone says how often. Where everything is to be learned, a guess of worth would
+    only keep most offers from being tried.
+    """
+    rows = candidates.select("customer_id", "offer_id", "cost_minor").sort("customer_id", "offer_id")
+    chance = np.random.default_rng([seed, partition.toordinal()])
+    drawn = rows["cost_minor"].to_numpy()[:, None] * chance.random((rows.height, settings.posterior_draws))
+    return rows.select("customer_id", "offer_id").with_columns(
+        draws=pl.Series(drawn, dtype=pl.Array(pl.Float64, settings.posterior_draws))
     )
 
 

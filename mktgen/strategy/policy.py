@@ -85,7 +85,7 @@ def decide(
         usual_budget_minor=for_usual,
         worst_case_cost_minor=table.worst_case(chances) + int(as_usual["cost_minor"].sum()),
         expected_cost_minor=chances.cost_minor,
-        expected_value_minor=chances.value_minor,
+        expected_value_minor=table.expected_value(chances.p),
         allocated_cost_minor=best.cost_minor,
         value_minor=best.value_minor,
         bound_minor=best.bound_minor,
@@ -156,6 +156,11 @@ class Table:
         """A number of each customer: 64 bits of its id's hash."""
         digests = (hashlib.blake2b(customer.encode(), digest_size=8).digest() for customer in self.customers)
         return np.array([int.from_bytes(digest, "big") for digest in digests], dtype=np.uint64)
+
+    def expected_value(self, p: Floats) -> float:
+        """Of the chances p, by the candidates' own values: draws may say how offers are tried and not what they are worth."""
+        places = self.candidates.select("row", "column").to_numpy()
+        return float((p[places[:, 0], places[:, 1]] * self.candidates["value_minor"].to_numpy()).sum())
 
     def worst_case(self, chances: Mixture) -> int:
         """The most that any draw costs: what is expected, and the dearest action of one customer who still has a choice."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date, timedelta
 
 import pytest
@@ -34,10 +33,10 @@ def publish_next(platform: Platform) -> None:
 
 
 @pytest.fixture
-def consenting(mail: tuple[Platform, Mailbox]) -> Iterator[tuple[Platform, Mailbox]]:
+def consenting(mail: tuple[Platform, Mailbox]) -> tuple[Platform, Mailbox]:
     platform, mailbox = mail
     platform.clock = lambda: PLANNED + timedelta(hours=3)  # by then all three have consented
-    yield platform, mailbox
+    return platform, mailbox
 
 
 def statuses(platform: Platform, day: date = DAY) -> list[str]:

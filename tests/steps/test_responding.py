@@ -81,6 +81,15 @@ def decided(platform: Platform, drawn: np.ndarray, by: Provenance = BY, version:
     for day in (DECIDED, TODAY):
         platform.store.write_table("customer_features", day, features(day), BY)
         platform.store.write_table("customer_scores", day, scores(), BY)
+        platform.store.write_table("response_facts", day, contracts.RESPONSE_FACTS.empty(), BY)
+    nothing_bought(platform)
+
+
+def nothing_bought(platform: Platform) -> None:
+    """What facts of today are made from, where nobody bought anything of what is offered."""
+    write = platform.store.write_table
+    write("customer_categories", TODAY, contracts.CUSTOMER_CATEGORIES.empty(), BY)
+    write("items", platform.source.first_day, contracts.ITEMS.empty(), BY)
 
 
 def bought(platform: Platform, drawn: np.ndarray, effect_minor: int) -> None:
@@ -129,6 +138,7 @@ def test_without_dispatched_decisions_there_is_no_model_and_it_is_said_why(platf
     platform = platform_of()
     for name, frame in (("customer_features", features(TODAY)), ("customer_scores", scores())):
         platform.store.write_table(name, TODAY, frame, BY)
+    nothing_bought(platform)
     assert pipeline.run_step("learn_response", TODAY, platform=platform).notes[0].startswith("no model: no decision")
     assert not report(platform).usable
     pipeline.run_step("promote_response", TODAY, platform=platform)
@@ -285,7 +295,7 @@ def test_what_a_model_foretold_is_found_by_the_model_of_the_decisions(platform_o
 
 
 def test_vectors_of_another_training_are_no_covariates() -> None:
-    assert "vector" not in covariates(features(TODAY), scores()).columns
+    assert "vector" not in covariates(features(TODAY), scores(), contracts.RESPONSE_FACTS.empty()).columns
 
 
 def test_a_day_without_trials_asks_for_no_features_of_a_time_before_the_shop_was_onboarded(

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from mktgen import pipeline
+from mktgen.contracts import RESPONSE_FACTS
 from mktgen.response.succession import RULE
 from mktgen.steps.responding import covariates, model_of
 from mktgen.steps.runner import Platform
@@ -59,7 +60,7 @@ def test_the_served_version_answers_as_the_loop_does(platform: Platform, mlflow_
     decide(platform, DAYS[0])
     mlflow.set_tracking_uri(mlflow_uri)
     served = mlflow.pyfunc.load_model("models:/mktgen-response@champion")
-    known = covariates(features(TODAY), scores()).head(20)
+    known = covariates(features(TODAY), scores(), RESPONSE_FACTS.empty()).head(20)
     records = pd.DataFrame({"table": "customers", "record": [json.dumps(row) for row in known.to_dicts()]})
     model = model_of(reading(platform, DAYS[0]))
     assert model is not None
