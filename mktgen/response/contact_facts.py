@@ -1,7 +1,7 @@
 """What a response may depend on beside purchases: past contacts, redemptions, and affinity to what runs.
 
-What: counts of contacts in the last FATIGUE_DAYS and of redemptions and exposures before; per running campaign with goods of its
-own, the share of the customer's spending that went to their categories. Assumption: all of it was known when the day was
+What: counts of contacts in the last FATIGUE_DAYS and of redemptions and exposures before; per running campaign with goods of
+its own, the share of the customer's spending that went to their categories. Assumption: all of it was known when the day was
 decided. When it fails: a share over a customer's whole life is slow to follow a change of taste.
 """
 
