@@ -1,7 +1,8 @@
 """## What came of earlier decisions
 
-Starts by itself when `marketing_loop` publishes a day; the run has that day's partition key. It cannot be backfilled:
-backfill `marketing_loop`, and this follows, day by day.
+Starts by itself when `marketing_loop` has decided a day, whether or not its strategy then passes the gates: what came of
+earlier days must be known either way. The run has that day's partition key. It cannot be backfilled: backfill
+`marketing_loop`, and this follows, day by day.
 
 Collects the day's purchases and redemptions, joins them to earlier decisions and to what was really sent, holds demand
 forecasts and churn warnings against what came, and predicted profit against realised, judges campaigns whose window is over,
@@ -11,12 +12,12 @@ the response model is learned anew every day and takes the request into account 
 """
 
 from airflow.sdk import DAG, IdentityMapper, PartitionedAssetTimetable
-from mktgen_airflow import DEFAULT_ARGS, STRATEGY_PUBLISHED, announce_retraining, step
+from mktgen_airflow import DAY_DECIDED, DEFAULT_ARGS, announce_retraining, step
 
 with DAG(
     "marketing_feedback",
     doc_md=__doc__,
-    schedule=PartitionedAssetTimetable(assets=STRATEGY_PUBLISHED, default_partition_mapper=IdentityMapper()),
+    schedule=PartitionedAssetTimetable(assets=DAY_DECIDED, default_partition_mapper=IdentityMapper()),
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGS,

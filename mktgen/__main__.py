@@ -10,11 +10,11 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from mktgen import pipeline
-from mktgen.errors import MktgenError
+from mktgen.errors import GateFailed, MktgenError
 from mktgen.execution.contact_book import Record
 from mktgen.lineage import lineage
 from mktgen.steps import contact_records, proving, why
-from mktgen.steps.runner import Platform, StepResult
+from mktgen.steps.runner import Platform, Recompute, StepResult
 from mktgen.store import Manifest
 from mktgen.strategy.why_text import render
 
@@ -106,13 +106,24 @@ def _run(arguments: argparse.Namespace) -> None:
     _show(pipeline.run_step(arguments.step, arguments.partition, recompute=arguments.recompute))
 
 
-def _loop(arguments: argparse.Namespace) -> None:
-    platform = Platform.from_environment()
-    days = [arguments.first + timedelta(days=n) for n in range((arguments.last - arguments.first).days + 1)]
-    for day in days:
-        for step in pipeline.STEPS.values():
-            if step.dag in ("loop", "feedback"):
-                _show(pipeline.run_step(step.name, day, recompute=arguments.recompute, platform=platform))
+def _loop(arguments: argparse.Namespace) -> int:
+    """A stopped strategy ends its day and not the range: what came of earlier days is collected all the same."""
+    platform, stopped = Platform.from_environment(), 0
+    for number in range((arguments.last - arguments.first).days + 1):
+        day = arguments.first + timedelta(days=number)
+        try:
+            _steps("loop", day, arguments.recompute, platform)
+        except GateFailed as error:
+            stopped += 1
+            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        _steps("feedback", day, arguments.recompute, platform)
+    return 1 if stopped else 0
+
+
+def _steps(dag: str, day: date, recompute: Recompute, platform: Platform) -> None:
+    for step in pipeline.STEPS.values():
+        if step.dag == dag:
+            _show(pipeline.run_step(step.name, day, recompute=recompute, platform=platform))
 
 
 def _onboard(arguments: argparse.Namespace) -> None:

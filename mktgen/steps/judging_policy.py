@@ -16,6 +16,7 @@ from mktgen.response.contact_facts import aligned
 from mktgen.response.model import ResponseModel
 from mktgen.settings import Settings
 from mktgen.steps import responding
+from mktgen.steps.known import known_by_day, past_reads
 from mktgen.steps.runner import Outcome, Platform, Read, Run
 from mktgen.strategy.exploration import cannot_pay, exploration, narrowed
 from mktgen.strategy.past import candidate_chances, usual_chances
@@ -38,7 +39,7 @@ def judge_reads(day: date, platform: Platform) -> list[Read]:
         *serving,
         Read("held_out_effects", tuple(sorted({day, *versions})), True, "learn_response"),
         Read("trials", matured, required=False),
-        *responding.past_reads(decided),
+        *past_reads(decided),
         Read("offer_scores", decided, True, "the loop of that day"),
     ]
 
@@ -89,7 +90,7 @@ def gather(run: Run) -> Past:
         return Past(trials.clear(), known_ones.clear(), pl.DataFrame())
     foretold = foretold_by(own_version, promotion.serving)
     behind = responding.trials_behind(run)
-    known_then = responding.known_by_day(run)
+    known_then = known_by_day(run)
     candidates = run.tables_by_day("offer_scores")
     parts: list[pl.DataFrame] = []
     kept: list[pl.DataFrame] = []

@@ -11,24 +11,24 @@ from typing import Final
 
 import polars as pl
 
-from mktgen.contracts import CUSTOMER_CLASSES, HELD_OUT_EFFECTS, RESPONSE_FACTS, RESPONSE_SCORES
+from mktgen.contracts import CUSTOMER_CLASSES, HELD_OUT_EFFECTS, RESPONSE_SCORES
 from mktgen.documents import ResponseComparison, ResponsePromotion, ResponseReport, RetrainingRequest
+from mktgen.errors import TransientError
 from mktgen.response.classes import customer_classes
-from mktgen.response.contact_facts import FATIGUE_DAYS, aligned, contact_facts, with_contact_facts
+from mktgen.response.contact_facts import aligned
 from mktgen.response.learning import Learned, learn
 from mktgen.response.model import ResponseModel
 from mktgen.response.past import held_out_effects
 from mktgen.response.succession import against_champion
 from mktgen.response.trials import NotRandomised, TooFewTrials
 from mktgen.settings import Settings, StrategySettings
+from mktgen.steps.known import FACTS, covariates, facts_of_today, facts_reads, known_by_day, past_reads
 from mktgen.steps.runner import Outcome, Platform, Read, Run
 from mktgen.steps.training import campaign_reads
 from mktgen.steps.uplift import offers_by_scope, targeting_figures
 from mktgen.strategy.exploration import even_draws, exploration
-from mktgen.strategy.offers import running_campaigns
 
 MODEL: Final = "model.npz"
-FACTS: Final = ("customer_features", "customer_scores", "response_facts")  # what covariates are made of
 _OFFERS: Final = ("offers", "offer_items", "campaigns")
 
 
@@ -40,6 +40,7 @@ def learn_reads(day: date, platform: Platform) -> list[Read]:
     # Days without trials have no decision behind them, hence perhaps no features either.
     kept = (found for found in platform.store.currents("trials", days) if found.rows)
     matured = tuple(date.fromisoformat(found.partition) for found in kept)
+    _wait_for_feedback(first, day, platform)
     decided = tuple(found - timedelta(days=settings.window_days) for found in matured)
     facts = past_reads(decided)
     requests = platform.store.partitions("retraining_request") if matured else []
@@ -53,6 +54,22 @@ def learn_reads(day: date, platform: Platform) -> list[Read]:
         Read("retraining_request", asked, required=False),
         Read("response_model", version, required=False),
     ]
+
+
+def _wait_for_feedback(first: date, day: date, platform: Platform) -> None:
+    """What is learned must not depend on how fast the feedback of the days before was. Raises TransientError where trials of a
+    day that was dispatched have matured, the loop of that day has decided, and its feedback has not collected them."""
+    store, window = platform.store, timedelta(days=platform.settings.response.window_days)
+    over = [sent + window for sent in store.partitions("sends") if first <= sent + window < day]
+    there = {found.partition for found in store.currents("trials", over)}
+    decided = store.currents("decisions", [found for found in over if found.isoformat() not in there])
+    if decided:
+        late = decided[0].partition
+        raise TransientError(
+            f"learn_response of {day}: the feedback of {late} has not collected its trials yet. It follows marketing_loop by "
+            f"itself and this is tried again; if it failed, clear it in marketing_feedback, or: python -m mktgen run "
+            f"collect_trials --partition {late}"
+        )
 
 
 def promotion_before(day: date, platform: Platform) -> tuple[date, ...]:
@@ -151,31 +168,6 @@ def _past_covariates(run: Run) -> pl.DataFrame:
     return pl.concat([known.with_columns(decided_on=pl.lit(day)) for day, known in by_day.items()], how="diagonal")
 
 
-def past_reads(decided: tuple[date, ...]) -> list[Read]:
-    """FACTS of past days; days that an earlier release decided have no response_facts."""
-    needed = [Read(name, decided, True, "the loop of that day") for name in FACTS[:2]]
-    return [*needed, Read(FACTS[2], decided, required=False)]
-
-
-def known_by_day(run: Run) -> dict[date, pl.DataFrame]:
-    """Covariates of each past day whose FACTS the run reads."""
-    features, scores, facts = (run.tables_by_day(name) if run.has(name) else {} for name in FACTS)
-    none = RESPONSE_FACTS.empty()
-    return {day: covariates(features[day], scores[day], facts.get(day, none)) for day in features}
-
-
-def covariates(features: pl.DataFrame, scores: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
-    """What a response may depend on: numeric features of the customers that were scored, what the models foretell, and how
-    often they were contacted and redeemed, and what the running campaigns offer them (response/contact_facts.py).
-
-    The behaviour model's vectors are left out: each training turns their axes, so those of today mean nothing beside those
-    of earlier trials.
-    """
-    numbers = [name for name, kind in features.schema.items() if kind.is_numeric()]
-    told = scores.select("customer_id", "p_purchase_7d", "p_churn_28d")
-    return with_contact_facts(told.join(features.select("customer_id", *numbers), on="customer_id"), facts)
-
-
 def serving_reads(day: date, platform: Platform) -> list[Read]:
     """Which version serves the day, and that version."""
     manifest = platform.store.current("response_promotion", day)
@@ -223,22 +215,17 @@ def value_note(run: Run) -> str:
 
 # -- what it says of today's customers ------------------------------------------------------------------------------------
 def estimate_reads(day: date, platform: Platform) -> list[Read]:
-    since = day - timedelta(days=FATIGUE_DAYS)
-    sent = tuple(found for found in platform.store.partitions("sends") if since <= found < day)
-    state = (Read(name, (day,), True, "extract_features") for name in ("customer_features", "customer_categories"))
     return [
         *serving_reads(day, platform),
-        *state,
+        Read("customer_features", (day,), True, "extract_features"),
         Read("customer_scores", (day,), True, "score"),
-        Read("sends", sent, required=False),
-        Read("items", (platform.source.first_day,), True, "reference"),
-        *campaign_reads(day, platform),
+        *facts_reads(day, platform),
     ]
 
 
 def estimate_response(run: Run) -> Outcome:
     """Incremental profit of each tried offer for each active customer, with its interval, and the customer's class."""
-    model, facts = model_of(run), _facts_of_today(run)
+    model, facts = model_of(run), facts_of_today(run)
     if model is None:
         nothing = {"response_scores": RESPONSE_SCORES.empty(), "customer_classes": CUSTOMER_CLASSES.empty()}
         return Outcome(tables={**nothing, "response_facts": facts}, notes=["no response model: effects are not known"])
@@ -250,16 +237,6 @@ def estimate_response(run: Run) -> Outcome:
     named = ", ".join(f"{name} {count}" for name, count in counts.iter_rows())
     tables = {"response_scores": effects, "customer_classes": classes, "response_facts": facts}
     return Outcome(tables=tables, notes=[named])
-
-
-def _facts_of_today(run: Run) -> pl.DataFrame:
-    running = running_campaigns(run.table("campaigns"), run.day).select("campaign_id")
-    offered = run.table("offers").join(running, on="campaign_id").select("offer_id", "campaign_id")
-    goods = run.table("offer_items").join(offered, on="offer_id").join(run.table("items"), on="item_id")
-    return contact_facts(
-        run.day, run.table("customer_scores"), run.table("sends"), run.table("responses"), run.table("exposures"),
-        run.table("customer_categories"), goods.select("campaign_id", "category").unique(),
-    )  # fmt: skip
 
 
 def worth(run: Run, candidates: pl.DataFrame, settings: Settings) -> tuple[pl.DataFrame, pl.DataFrame | None]:

@@ -5,13 +5,14 @@ before a task runs.
 """
 
 from mktgen_airflow.approval import approve, is_newest, record_approval, wait_for_hour
-from mktgen_airflow.assets import RETRAINING_REQUESTED, STRATEGY_PUBLISHED
+from mktgen_airflow.assets import DAY_DECIDED, RETRAINING_REQUESTED, STRATEGY_PUBLISHED
 from mktgen_airflow.defaults import DEFAULT_ARGS, RECOMPUTE, SHOP_TIMEZONE, source_ends
 from mktgen_airflow.onboarding import SOURCES, onboard
 from mktgen_airflow.rollback import roll_back
 from mktgen_airflow.steps import announce_retraining, step
 
 __all__ = [
+    "DAY_DECIDED",
     "DEFAULT_ARGS",
     "RECOMPUTE",
     "RETRAINING_REQUESTED",

@@ -10,7 +10,7 @@ from airflow.sdk import Asset, get_current_context, task
 from airflow.sdk.bases.operatorlink import BaseOperatorLink
 from airflow.sdk.exceptions import AirflowSkipException
 
-from mktgen_airflow.assets import RETRAINING_REQUESTED, STRATEGY_PUBLISHED
+from mktgen_airflow.assets import DAY_DECIDED, RETRAINING_REQUESTED, STRATEGY_PUBLISHED
 from mktgen_airflow.defaults import TRAINING_POOL, TRAINING_QUEUE, TRAINING_TIMEOUT
 from mktgen_airflow.links import MLflowLink, StrategyLink
 from mktgen_airflow.partitions import partition_of
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-EMITS: Final[dict[str, Asset]] = {"publish": STRATEGY_PUBLISHED}
+EMITS: Final[dict[str, Asset]] = {"allocate": DAY_DECIDED, "publish": STRATEGY_PUBLISHED}
 LINKS: Final[dict[str, BaseOperatorLink]] = {
     "train": MLflowLink(),
     "validate": MLflowLink(),

@@ -120,7 +120,7 @@ def test_a_person_is_asked_in_the_execution_dag_only(dagbag: Any) -> None:
 
 
 def test_consumers_follow_by_partition(dagbag: Any) -> None:
-    from mktgen_airflow import RETRAINING_REQUESTED, STRATEGY_PUBLISHED
+    from mktgen_airflow import DAY_DECIDED, RETRAINING_REQUESTED, STRATEGY_PUBLISHED
 
     emitted = {
         (dag.dag_id, task.task_id): [asset.name for asset in task.outlets]
@@ -129,12 +129,13 @@ def test_consumers_follow_by_partition(dagbag: Any) -> None:
         if task.outlets
     }
     assert emitted == {
+        ("marketing_loop", "allocate"): [DAY_DECIDED.name],
         ("marketing_loop", "publish"): [STRATEGY_PUBLISHED.name],
         ("marketing_feedback", "announce_retraining"): [RETRAINING_REQUESTED.name],
     }
     for dag_id, asset in (
         ("marketing_execution", STRATEGY_PUBLISHED),
-        ("marketing_feedback", STRATEGY_PUBLISHED),
+        ("marketing_feedback", DAY_DECIDED),
         ("marketing_retraining", RETRAINING_REQUESTED),
     ):
         timetable = dagbag.dags[dag_id].timetable

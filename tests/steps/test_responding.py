@@ -12,8 +12,10 @@ import pytest
 from mktgen import contracts, pipeline
 from mktgen.contracts import RESPONSE_SCORES
 from mktgen.documents import Approval, ContactProof, ProofContact, ResponseReport
+from mktgen.errors import TransientError
 from mktgen.steps.dispatched import decisions_in_force, followed_decisions, made_by_same_model
-from mktgen.steps.responding import covariates, serving_reads, value_note
+from mktgen.steps.known import covariates
+from mktgen.steps.responding import serving_reads, value_note
 from mktgen.steps.runner import Platform, Run, resolve
 from mktgen.store import Provenance
 from tests.steps.conftest import PlatformOf
@@ -132,6 +134,19 @@ def test_an_effect_that_was_tried_is_found_and_a_class_named(platform_of: Platfo
     assert both["effect_minor"].mean() == pytest.approx(both["truth"].mean(), abs=10)
     assert np.corrcoef(both["effect_minor"], both["truth"])[0, 1] > 0.95
     assert (found["low"] < found["high"]).all()
+
+
+def test_what_is_learned_does_not_depend_on_how_fast_feedback_was(platform_of: PlatformOf) -> None:
+    """A backfill starts the next day's loop while the feedback of the day before still runs."""
+    platform = platform_of()
+    drawn = np.random.default_rng(1).random(len(CUSTOMERS)) < 0.5
+    dispatched(platform, drawn)
+    bought(platform, drawn, effect_minor=1_000)
+    platform.store.write_table("decisions", MATURED, contracts.DECISIONS.empty(), BY)
+    with pytest.raises(TransientError, match=f"the feedback of {MATURED} has not collected its trials yet"):
+        pipeline.run_step("learn_response", TODAY, platform=platform)
+    pipeline.run_step("collect_trials", MATURED, platform=platform)
+    assert pipeline.run_step("learn_response", TODAY, platform=platform).rows["held_out_effects"] > 0
 
 
 def test_without_dispatched_decisions_there_is_no_model_and_it_is_said_why(platform_of: PlatformOf) -> None:

@@ -11,7 +11,8 @@ import pytest
 from mktgen import pipeline
 from mktgen.contracts import RESPONSE_FACTS
 from mktgen.response.succession import RULE
-from mktgen.steps.responding import covariates, model_of
+from mktgen.steps.known import covariates
+from mktgen.steps.responding import model_of
 from mktgen.steps.runner import Platform
 from tests.steps.conftest import PlatformOf
 from tests.steps.test_responding import TODAY, features, reading, scores
