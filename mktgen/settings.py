@@ -249,6 +249,12 @@ class ResponseSettings(Section):
     """The incremental effect of offers on customers, learned from randomised trials."""
 
     window_days: int = Field(7, ge=1, le=28, description="days after a decision whose purchases are its outcome")
+    reporting_days: int = Field(
+        0,
+        ge=0,
+        le=28,
+        description="days after the window in which a redemption may still be reported: a trial waits so long",
+    )
     memory_days: int = Field(180, ge=28, description="trials that matured so long ago are forgotten")
     half_life_days: float = Field(
         42.0, gt=0, description="a trial so old counts half: effects drift; three waves of 28 days outweigh all before"
@@ -270,6 +276,11 @@ class ResponseSettings(Section):
     negligible_conversion: float = Field(
         0.02, gt=0, lt=1, description="an effect on conversion whose interval lies within this of 0 is none"
     )
+
+    @property
+    def matured_after_days(self) -> int:
+        """When a decision becomes a trial: its outcome's window is over, and what is reported late is known."""
+        return self.window_days + self.reporting_days
 
 
 class ForesightSettings(Section):

@@ -16,14 +16,15 @@ def matured_trials(
     outcomes: pl.DataFrame,
     offers: pl.DataFrame,
     decided_on: date,
+    window_end: date,
     partition: date,
     settings: StrategySettings,
 ) -> pl.DataFrame:
     """contracts.TRIALS of the decisions of one day, as known at the end of `partition`; sorted by decision_id.
 
     decisions: contracts.DECISIONS of `decided_on`. sends: contracts.SENDS of that day; where nothing was dispatched nothing was
-    tried, and there are no trials. outcomes: contracts.OUTCOMES, of which the days after `decided_on` up to `partition` count.
-    offers: contracts.OFFERS.
+    tried, and there are no trials. outcomes: contracts.OUTCOMES: purchases of the days after `decided_on` up to `window_end`
+    count, and redemptions that were reported up to `partition`. offers: contracts.OFFERS.
 
     What was drawn counts, not what reached the customer (intention to treat): who is unreachable is so in every arm.
     reward_minor is the margin on all that was bought, less the face value of the drawn offer where it was redeemed, less
@@ -34,11 +35,12 @@ def matured_trials(
     ours = decisions.filter(pl.col("arm") != "business_as_usual").select(
         "decision_id", "customer_id", "action", "action_set", "action_propensities", "propensity", "holdout", "offer_id"
     )
-    window = pl.col("business_date").is_between(decided_on + timedelta(days=1), partition)
-    happened = ours.select("decision_id", "customer_id", "offer_id").join(outcomes.filter(window), on="customer_id")
+    known = pl.col("business_date").is_between(decided_on + timedelta(days=1), partition)
+    happened = ours.select("decision_id", "customer_id", "offer_id").join(outcomes.filter(known), on="customer_id")
+    inside = pl.col("business_date") <= window_end
     redeemed = pl.col("redeemed_offers").list.contains(pl.col("offer_id")).fill_null(False)
     totals = happened.group_by("decision_id").agg(
-        pl.col("net_minor").sum(), pl.col("orders").sum(), redeemed=redeemed.any()
+        pl.col("net_minor", "orders").filter(inside).sum(), redeemed=redeemed.any()
     )
     face = offers.select("offer_id", face=pl.col("face_value_minor").fill_null(settings.face_value_minor))
     sent = sends.filter(pl.col("status").is_in(["sent", "already_sent", "unconfirmed"])).select(

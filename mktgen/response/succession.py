@@ -42,7 +42,7 @@ def against_champion(
     the interval is wide and no version looks worse. Reference: Nie & Wager, Biometrika 108 (2021).
     """
     trials = held_out.trials
-    first = learned_on - timedelta(days=settings.window_days)  # what was decided earlier had matured by then
+    first = learned_on - timedelta(days=settings.matured_after_days)  # what was decided earlier had matured by then
     newest = (trials.frame["decided_on"] >= first).to_numpy()
     count = int(newest.sum())
     try:

@@ -20,9 +20,9 @@ _OF_THE_DISPATCH: Final = frozenset({"too_late", "superseded", "overtaken", "oth
 
 
 def trial_reads(day: date, platform: Platform) -> list[Read]:
-    decided = day - timedelta(days=platform.settings.response.window_days)
+    decided = day - timedelta(days=platform.settings.response.matured_after_days)
     sends = dispatches(platform, decided)
-    within = [decided + timedelta(days=n) for n in range(1, (day - decided).days)]
+    within = [decided + timedelta(days=n) for n in range(1, platform.settings.response.window_days)]
     after = decisions_in_force(platform, [later for later in within if platform.store.current("sends", later)])
     proofs = (platform.store.manifest_of_run("contact_proof", decided, found.run) for found in sends[-1:])
     offers = (read for read in campaign_reads(day, platform) if read.artefact == "offers")
@@ -37,16 +37,16 @@ def trial_reads(day: date, platform: Platform) -> list[Read]:
 
 
 def collect_trials(run: Run) -> Outcome:
-    """The decisions whose window ends today: what was drawn, and what came of it; or why that day teaches nothing."""
-    decided = run.day - timedelta(days=run.settings.response.window_days)
+    """The decisions that mature today: what was drawn, and what came of it; or why that day teaches nothing."""
+    decided = run.day - timedelta(days=run.settings.response.matured_after_days)
     ours = [found for found in run.inputs["decisions"] if found.partition == decided.isoformat()]
     hindrance = _not_one_experiment(run, decided, ours) or _not_carried_out(run, decided) or _overlapping(run, ours)
     if hindrance is not None:
         return Outcome(tables={"trials": TRIALS.empty()}, notes=[f"no trials: {hindrance}"])
     offers = run.table("offers").unique("offer_id", keep="last", maintain_order=True)
     found = matured_trials(
-        run.platform.read(ours[0]), run.table("sends"), run.table("outcomes"), OFFERS.check(offers), decided, run.day,
-        run.settings.strategy,
+        run.platform.read(ours[0]), run.table("sends"), run.table("outcomes"), OFFERS.check(offers), decided,
+        decided + timedelta(days=run.settings.response.window_days), run.day, run.settings.strategy,
     )  # fmt: skip
     return Outcome(tables={"trials": found}, notes=[f"{found.height} trials of {decided} matured"])
 

@@ -27,7 +27,7 @@ USUAL: Final = "business as usual"
 
 def judge_reads(day: date, platform: Platform) -> list[Read]:
     """What the response was learned from, as far back as the log reaches, and what was offered then."""
-    window = timedelta(days=platform.settings.response.window_days)
+    window = timedelta(days=platform.settings.response.matured_after_days)
     first = day - timedelta(days=platform.settings.evaluation.off_policy.log_days)
     days = [found for found in platform.store.partitions("trials") if first <= found - window and found < day]
     kept = (found for found in platform.store.currents("trials", days) if found.rows)

@@ -41,7 +41,7 @@ def learn_reads(day: date, platform: Platform) -> list[Read]:
     kept = (found for found in platform.store.currents("trials", days) if found.rows)
     matured = tuple(date.fromisoformat(found.partition) for found in kept)
     _wait_for_feedback(first, day, platform)
-    decided = tuple(found - timedelta(days=settings.window_days) for found in matured)
+    decided = tuple(found - timedelta(days=settings.matured_after_days) for found in matured)
     facts = past_reads(decided)
     requests = platform.store.partitions("retraining_request") if matured else []
     asked = tuple(found for found in requests if first <= found < day)
@@ -59,7 +59,7 @@ def learn_reads(day: date, platform: Platform) -> list[Read]:
 def _wait_for_feedback(first: date, day: date, platform: Platform) -> None:
     """What is learned must not depend on how fast the feedback of the days before was. Raises TransientError where trials of a
     day that was dispatched have matured, the loop of that day has decided, and its feedback has not collected them."""
-    store, window = platform.store, timedelta(days=platform.settings.response.window_days)
+    store, window = platform.store, timedelta(days=platform.settings.response.matured_after_days)
     over = [sent + window for sent in store.partitions("sends") if first <= sent + window < day]
     there = {found.partition for found in store.currents("trials", over)}
     decided = store.currents("decisions", [found for found in over if found.isoformat() not in there])

@@ -19,8 +19,10 @@ OFFERS = pl.DataFrame(
 END = day(7)
 
 
-def trials(made: list[dict[str, object]], sent: pl.DataFrame, happened: list[dict[str, object]]) -> pl.DataFrame:
-    return matured_trials(decisions(made), sent, outcomes(happened), OFFERS, DAY, END, SETTINGS)
+def trials(
+    made: list[dict[str, object]], sent: pl.DataFrame, happened: list[dict[str, object]], known: date = END
+) -> pl.DataFrame:
+    return matured_trials(decisions(made), sent, outcomes(happened), OFFERS, DAY, END, known, SETTINGS)
 
 
 def test_the_reward_is_margin_less_face_value_less_contact() -> None:
@@ -41,6 +43,12 @@ def test_only_the_window_counts() -> None:
     happened = [outcome("customer0001", DAY, ["i1"]), outcome("customer0001", day(8), ["i1"], ["18:c1"])]
     found = trials([decision(1)], sends(["d1-0001"]), happened)
     assert found.select("reward_minor", "converted").row(0) == (-40.0, False)
+
+
+def test_a_redemption_that_is_reported_late_still_costs_and_a_later_purchase_is_no_outcome() -> None:
+    late = [outcome("customer0001", day(3), ["i1"]), outcome("customer0001", day(12), ["i1"], ["18:c1"])]
+    rewards = [trials([decision(1)], sends(["d1-0001"]), late, day(n))["reward_minor"][0] for n in (7, 11, 12)]
+    assert rewards == pytest.approx([30 - 40, 30 - 40, 30 - 150 - 40])
 
 
 def test_an_offer_of_another_customer_costs_nothing_here() -> None:
