@@ -62,7 +62,7 @@ def diagnose(log: Logged, terms: Terms, settings: OffPolicySettings) -> Diagnost
         mean_weight_high=bounds.high,
         overlap=_overlap(log, settings.propensity_floor),
         cut=terms.cut,
-        mean_weight_p=_weights_balance(log, log.weight, np.ones(log.rows)),
+        mean_weight_p=_weights_balance(log, log.weight, np.ones(log.rows), _drawn_se(log, _weights(log))),
         action_balance_p=_action_balance(log),
         reward_balance_p=_reward_balance(log),
     )
@@ -123,7 +123,9 @@ def _action_balance(log: Logged) -> float | None:
         taken = np.where(rows, weight, 0.0)
         typical = mean(weight[rows]) if rows.any() else 1.0
         if share * log.rows / max(typical, 1.0) >= MIN_TAKEN:
-            values.append(_weights_balance(log, taken, expected[:, action]))
+            one = np.zeros(log.policy.shape)
+            one[:, action] = 1.0
+            values.append(_weights_balance(log, taken, expected[:, action], _drawn_se(log, one)))
     asked = [p for p in values if p is not None]
     return min(1.0, min(asked) * len(asked)) if asked else None
 
@@ -132,15 +134,32 @@ def _reward_balance(log: Logged) -> float | None:
     if log.q_hat is None:
         return None
     centred = log.q_hat - mean(log.expected(log.q_hat))
-    return _balance(log, log.weight * log.at_action(centred), log.expected(centred))
+    least = _drawn_se(log, _weights(log) * centred)
+    return _balance(log, log.weight * log.at_action(centred), log.expected(centred), least=least)
 
 
-def _weights_balance(log: Logged, drawn: Floats, expected: Floats) -> float | None:
+def _weights(log: Logged) -> Floats:
+    """[n, A] the policy's probability over the logged one; 0 where the log can't take the action."""
+    known = log.policy if log.logging is None else log.logging
+    return np.divide(log.policy, known, out=np.zeros_like(log.policy), where=known > 0)
+
+
+def _drawn_se(log: Logged, value: Floats) -> float:
+    """Standard error of the mean of value [n, A] at the action drawn, by the logged probabilities themselves; 0 where they
+    aren't known for all actions. With rare actions and few of them drawn, the spread that is seen is too small: skewed."""
+    known = log.logging
+    if known is None:
+        return 0.0
+    variance = (known * value**2).sum(axis=1) - (known * value).sum(axis=1) ** 2
+    return math.sqrt(max(float(variance.sum()), 0.0)) / log.rows
+
+
+def _weights_balance(log: Logged, drawn: Floats, expected: Floats, least: float = 0.0) -> float | None:
     """As _balance, for amounts that can't be negative: with too few rows drawn the spread seen would be too small as well,
     so it is scaled up to the amount expected."""
     total, wanted = mean(drawn), mean(expected)
     scale = math.sqrt(max(1.0, wanted / total)) if total > 0 else 1.0
-    least = math.sqrt(wanted / log.rows) if total == 0 else 0.0
+    least = max(least, math.sqrt(wanted / log.rows) if total == 0 else 0.0)
     return _balance(log, drawn, expected, scale, least)
 
 

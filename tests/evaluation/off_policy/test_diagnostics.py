@@ -136,3 +136,18 @@ def test_figures_do_not_depend_on_row_order() -> None:
     for interval in ("normal", "bootstrap"):
         settings = SETTINGS.model_copy(update={"interval": interval})
         assert estimate(other, settings, seed=4) == estimate(log, settings, seed=4)
+
+
+def test_true_propensities_of_rare_actions_are_hardly_ever_called_wrong() -> None:
+    """No contact with a chance of 3% for a third: where too few were left alone the spread of its weights, as drawn, is too small."""
+    refused = 0
+    for seed in range(400):
+        chance = np.random.default_rng(seed)
+        alone = np.where(chance.random(600) < 0.3, 0.034, 0.9)
+        logging = np.column_stack([alone, 1 - alone])
+        action = (chance.random(600) > alone).astype(np.int64)
+        nobody = np.tile([1.0, 0.0], (600, 1))
+        log = Logged(action, chance.normal(size=600), logging, nobody)
+        p = estimate(log, SETTINGS).diagnostics.mean_weight_p
+        refused += p is not None and p < SETTINGS.weight_alpha
+    assert refused <= 2, "by the spread alone it is 8 of 400, where 0.4 are due"
