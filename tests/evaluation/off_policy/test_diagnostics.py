@@ -139,7 +139,7 @@ def test_figures_do_not_depend_on_row_order() -> None:
 
 
 def test_true_propensities_of_rare_actions_are_hardly_ever_called_wrong() -> None:
-    """No contact with a chance of 3% for a third: where too few were left alone the spread of its weights, as drawn, is too small."""
+    """No contact with a chance of 3% for a third: with too few left alone, the spread seen of its weights is too small."""
     refused = 0
     for seed in range(400):
         chance = np.random.default_rng(seed)
