@@ -28,6 +28,7 @@ def prepare(platform: Platform) -> World:
         "customer_features": world.features, "customer_scores": world.scores, "item_scores": world.item_scores,
         "recommendations": recommended(world), "exposures": world.exposures, "responses": world.responses,
         "campaigns": world.campaigns, "offers": world.offers, "offer_items": world.offer_items,
+        "customer_categories": contracts.CUSTOMER_CATEGORIES.empty(),
     }  # fmt: skip
     for name, frame in tables.items():
         store.write_table(name, PARTITION, frame, BY)
