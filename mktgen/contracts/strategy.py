@@ -99,10 +99,13 @@ MESSAGES = table(
         "customer_id": pl.String,
         "campaign_id": pl.String,
         "channel": pl.String,
+        "form": pl.String,  # email | sms | push | banner; see copywriting/forms.py
         "language": pl.String,
-        "subject": pl.String,
+        "subject": pl.String,  # "" where the form has none
         "body": pl.String,
-        "template_id": pl.String,
+        "wording_id": pl.String,
+        "origin": pl.String,  # template | model | fallback: another wording took the place of the one that was drawn
+        "wording_propensity": pl.Float64,  # of the wording that was drawn
     },
     key=["decision_id"],
 )

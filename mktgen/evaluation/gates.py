@@ -192,5 +192,5 @@ def _concordance_gate(agreement: dict[str, float]) -> Gate:
 
 
 def _copy_metrics(messages: pl.DataFrame) -> dict[str, float]:
-    fallback = messages.filter(pl.col("template_id").str.ends_with("-fallback")).height
+    fallback = messages.filter(pl.col("origin") == "fallback").height
     return {"messages": float(messages.height), "messages_fallback": float(fallback)}

@@ -12,6 +12,7 @@ from mktgen.config import config_version
 from mktgen.contracts import CATEGORY_SCORES, CUSTOMER_SCORES, ITEM_SCORES
 from mktgen.copywriting import writer
 from mktgen.documents import AllocationReport, LaunchEvidence, Promotion
+from mktgen.execution.channels import channel_class
 from mktgen.models.base import CategoryModel, History, Model, VectorModel
 from mktgen.settings import FeatureSettings
 from mktgen.steps import proposing, responding
@@ -322,8 +323,10 @@ def write_briefs(run: Run) -> Outcome:
     plan = run.document("allocation", AllocationReport)
     names = ("decisions", "recommendations", "items", "offers", "segments", "campaigns")
     decisions, recommended, items, terms, profiles, campaigns = (run.table(name) for name in names)
-    messages = writer.write_messages(decisions, recommended, items, terms, profiles, campaigns, settings)
-    examples = writer.campaign_examples(decisions, recommended, items, terms, profiles, campaigns, settings)
+    day = writer.Day(decisions, recommended, items, terms, profiles, campaigns)
+    form = channel_class(settings.channel).form
+    messages = writer.write_messages(day, settings, form)
+    examples = writer.campaign_examples(day, settings, form)
     effects = run.table("response_scores")
     classes = class_summary.class_summaries(run.table("customer_classes"), decisions, effects)
     draft = document.build_strategy(
@@ -347,6 +350,6 @@ def write_briefs(run: Run) -> Outcome:
         ),
         settings,
     )
-    fallbacks = messages.filter(pl.col("template_id").str.ends_with("-fallback")).height
-    note = f"{len(draft.campaigns)} campaigns, {messages.height} messages, {fallbacks} by the fallback template"
+    fallbacks = messages.filter(pl.col("origin") == "fallback").height
+    note = f"{len(draft.campaigns)} campaigns, {messages.height} messages, {fallbacks} in other words than were drawn"
     return Outcome(tables={"messages": messages}, documents={"strategy_draft": draft}, notes=[note])

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from mktgen.copywriting.checker import Facts, problems
-from mktgen.copywriting.templates import Wording, bank
-from mktgen.copywriting.writer import SourceFacts, campaign_examples, segment_tones, write_messages
+from mktgen.copywriting.bank import bank
+from mktgen.copywriting.facts import facts
+from mktgen.copywriting.forms import FORMS
+from mktgen.copywriting.pool import LEAST, Pool
+from mktgen.copywriting.verifier import problems
+from mktgen.copywriting.wording import TONES, Wording
+from mktgen.copywriting.writer import Day, SourceFacts, campaign_examples, segment_tones, write_messages
 from mktgen.errors import PermanentError
 from mktgen.settings import StrategySettings
 from tests.support.strategy_day import NO_RECOMMENDATIONS, SETTINGS, make_day
 
+KNOWN = frozenset({"item", "valid_to", "also", "discount"})
 
-def written(**changes: pl.DataFrame | StrategySettings) -> pl.DataFrame:
+
+def of_the_day(**changes: object) -> Day:
     day = make_day()
     given: dict[str, object] = {
         "decisions": day.decisions,
@@ -23,9 +31,12 @@ def written(**changes: pl.DataFrame | StrategySettings) -> pl.DataFrame:
         "offers": day.world.offers,
         "segments": day.segments,
         "campaigns": day.world.campaigns,
-        "settings": SETTINGS,
     }
-    return write_messages(**{**given, **changes})  # type: ignore[arg-type]
+    return Day(**{**given, **changes})  # type: ignore[arg-type]
+
+
+def written(settings: StrategySettings = SETTINGS, pool: Pool | None = None, **changes: object) -> pl.DataFrame:
+    return write_messages(of_the_day(**changes), settings, pool=pool)
 
 
 def test_each_contact_has_one_message_that_names_its_item_and_last_day() -> None:
@@ -42,7 +53,7 @@ def test_each_contact_has_one_message_that_names_its_item_and_last_day() -> None
         assert str(last[row["offer_id"]].year) in text
         assert "{" not in text
         assert "$" not in text
-    assert not messages["template_id"].str.ends_with("-fallback").any()
+    assert set(messages["origin"]) == {"template"}
 
 
 def test_the_first_language_of_the_settings_is_used() -> None:
@@ -51,45 +62,33 @@ def test_the_first_language_of_the_settings_is_used() -> None:
     assert chinese["body"].str.contains("有效期至2017年").any()
 
 
-def test_a_known_discount_is_stated_exactly() -> None:
+def test_a_known_discount_is_always_stated_and_exactly() -> None:
     offers = make_day().world.offers.with_columns(face_value_minor=pl.lit(150, dtype=pl.Int64))
-    stated = written(offers=offers).filter(pl.col("template_id").str.ends_with("discount"))
-    assert not stated.is_empty()
-    assert (stated["subject"] + stated["body"]).str.contains("$1.50", literal=True).all()
-    day = make_day()
-    euro = write_messages(
-        day.decisions,
-        day.recommendations,
-        day.world.items,
-        offers,
-        day.segments,
-        day.world.campaigns,
-        SETTINGS,
-        SourceFacts(currency_symbol="€"),
-    )
-    assert euro["body"].str.contains("€1.50", literal=True).any()
+    stated = written(offers=offers)
+    assert stated["body"].str.contains("$1.50", literal=True).all()
+    euro = written(offers=offers, source=SourceFacts(currency_symbol="€"))
+    assert euro["body"].str.contains("€1.50", literal=True).all()
 
 
-def test_a_refused_template_gives_way_to_the_fallback() -> None:
-    """A shop that sells something called like a word of the templates: only the plain fallback is unambiguous."""
-    words = [
-        {"category": name} for name in ("Thank You", "Next Visit", "Shopping List", "It Has Been", "A While", "Use Now")
+def test_a_wording_that_is_refused_gives_way_to_another_and_it_is_said() -> None:
+    """A model's draft that got into the pool and says what isn't so: never sent, whatever its chance."""
+    lies = [
+        Wording("email", "en", tone, "Free for you", "{{item}} is free until {{valid_to}}, " + word, "model")
+        for tone in TONES
+        for word in ("friend.", "again.")
     ]
-    extra = pl.DataFrame(words).with_columns(
-        pl.format("x{}", pl.int_range(pl.len())).alias("item_id"),
-        pl.lit("GROCERY").alias("department"),
-        pl.lit(True).alias("merchandise"),
-        *(
-            pl.lit(None, dtype=pl.String).alias(name)
-            for name in ("item_type", "brand", "manufacturer_id", "package_size")
-        ),
-    )
-    items = make_day().world.items
-    messages = written(items=pl.concat([items, extra.select(items.columns)]))
+    messages = written(pool=Pool("email", "en", lies, {lie.id: 50.0 for lie in lies}))
     assert messages.height == make_day().messages.height
-    fallback = messages.filter(pl.col("template_id") == "en-fallback")
-    assert not fallback.is_empty()
-    assert fallback["body"].str.contains("is valid until").all()
+    assert set(messages["origin"]) == {"template", "fallback"}
+    assert not messages["body"].str.contains("free").any()
+
+
+def test_a_label_that_cannot_be_printed_is_not_printed() -> None:
+    items = make_day().world.items.with_columns(category=pl.lit("Visit evil.com"))
+    messages = written(items=items)
+    assert messages.height == make_day().messages.height
+    assert messages["body"].str.contains("selected products").all()
+    assert not messages["body"].str.contains("evil").any()
 
 
 def test_an_item_without_a_name_to_print_gets_no_message() -> None:
@@ -108,10 +107,8 @@ def test_reruns_give_the_same_text() -> None:
 
 
 def test_examples_show_every_language() -> None:
-    day = make_day()
-    texts = (day.decisions, day.recommendations, day.world.items, day.world.offers, day.segments, day.world.campaigns)
-    examples = campaign_examples(*texts, SETTINGS)
-    assert sorted(examples) == sorted(campaign.campaign_id for campaign in day.strategy.campaigns)
+    examples = campaign_examples(of_the_day(), SETTINGS)
+    assert sorted(examples) == sorted(campaign.campaign_id for campaign in make_day().strategy.campaigns)
     assert all(set(example) == {"en", "zh"} for example in examples.values())
 
 
@@ -122,19 +119,42 @@ def test_tones_follow_the_profile() -> None:
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_every_template_of_the_bank_passes_the_checker(language: str) -> None:
-    book = bank(language)
-    facts = Facts("Item Name", ("Other Name",), "Item Name", "Brand Name", "2017-11-08", "$1.00")
-    values = {"item": facts.item, "also": "Other Name", "category": facts.category, "brand": "Brand Name"}
-    values |= {"valid_to": facts.valid_to, "discount": "$1.00"}
-    for wording in (*book.templates, book.fallback):
-        assert problems(*wording.fill(values), facts, frozenset()) == []
-    assert book.fallback.slots <= {"item", "valid_to"}
-    assert {template.tone for template in book.templates} == {"reward", "win_back", "deal", "everyday"}
+@pytest.mark.parametrize("form", sorted(FORMS))
+def test_every_wording_of_the_bank_can_be_sent(language: str, form: str) -> None:
+    """With and without discount and further items; and what everything falls back to needs the least."""
+    for face, also in ((100, ["Other Name"]), (None, ["Other Name"]), (100, []), (None, [])):
+        told = facts(language, "Item Name", also, face, date(2017, 11, 8), "$")  # type: ignore[arg-type]
+        for tone in TONES:
+            made = bank(language).wordings(form, tone, frozenset(told.values), 60, "all of it")  # type: ignore[arg-type]
+            assert made
+            for wording in made:
+                assert problems(wording.fill(told), told, FORMS[form]) == [], wording
+            plain = bank(language).fallback(form, tone)  # type: ignore[arg-type]
+            assert plain.slots == {"item", "valid_to"}
+            assert problems(plain.fill(told), told, FORMS[form]) == []
+
+
+def test_chances_of_wordings_add_up_and_none_is_forgotten() -> None:
+    even = Pool("email", "en").chances("deal", KNOWN)
+    assert len({chance for _, chance in even}) == 1
+    likely = even[0][0].id
+    leaning = dict(Pool("email", "en", weights={likely: 1e9}).chances("deal", KNOWN))
+    assert sum(leaning.values()) == pytest.approx(1)
+    assert min(leaning.values()) == pytest.approx(LEAST, rel=1e-3)
+    assert max(leaning.values()) == leaning[even[0][0]]
+
+
+def test_wordings_are_drawn_by_their_chances() -> None:
+    pool = Pool("email", "en", weights={Pool("email", "en").chances("deal", KNOWN)[0][0].id: 4.0})
+    chances = {wording.id: chance for wording, chance in pool.chances("deal", KNOWN)}
+    drawn = [pool.drawn("deal", KNOWN, f"decision {n}")[0][0].id for n in range(4_000)]
+    for wording, chance in chances.items():
+        assert drawn.count(wording) / 4_000 == pytest.approx(chance, abs=0.03)
 
 
 def test_unknown_languages_and_slots_are_refused() -> None:
-    with pytest.raises(PermanentError, match="no message templates"):
+    with pytest.raises(PermanentError, match="no messages can be written in language 'xx'"):
         bank("xx")
-    with pytest.raises(ValueError, match="unknown slots"):
-        Wording(id="x", subject="{price}", body="y")
+    told = facts("en", "Bread", [], None, date(2017, 11, 8), "$")
+    with pytest.raises(KeyError, match="unknown slots"):
+        Wording("email", "en", "deal", "x", "{{price}}", "model").fill(told)

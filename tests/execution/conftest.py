@@ -67,10 +67,13 @@ def messages_for(frame: pl.DataFrame) -> pl.DataFrame:
         "customer_id",
         "campaign_id",
         "channel",
+        pl.lit("email").alias("form"),
         pl.lit("zh").alias("language"),
         pl.lit("给您的优惠 ☕").alias("subject"),
         pl.format("您好！优惠 {} 等着您。\nSee you soon.", "offer_id").alias("body"),
-        pl.lit("t1").alias("template_id"),
+        pl.lit("w1").alias("wording_id"),
+        pl.lit("template").alias("origin"),
+        pl.lit(1.0).alias("wording_propensity"),
     )
 
 

@@ -7,7 +7,7 @@ from functools import cache
 
 import polars as pl
 
-from mktgen.copywriting.writer import campaign_examples, write_messages
+from mktgen.copywriting import writer
 from mktgen.documents import Strategy
 from mktgen.settings import StrategySettings
 from mktgen.strategy.decision_rows import Versions
@@ -71,7 +71,7 @@ def make_day() -> Day:
     recommendations = world.item_scores.select("customer_id", "item_id", "seen", "rank")
     versions = Versions(model="m1", config="c1", policy="p1", derivation="d1")
     result = decide(scores, members, SETTINGS, PARTITION, 1, versions, "key", NOBODY, recommendations)
-    texts = (result.decisions, recommendations, world.items, world.offers, segments, world.campaigns, SETTINGS)
+    texts = writer.Day(result.decisions, recommendations, world.items, world.offers, segments, world.campaigns)
     inputs = StrategyInputs(
         PARTITION,
         SourceNote("test_shop", "made up for tests"),
@@ -82,7 +82,7 @@ def make_day() -> Day:
         world.offers,
         world.items,
         result.allocation,
-        campaign_examples(*texts),
+        writer.campaign_examples(texts, SETTINGS),
         {"policy": versions.policy},
         [*result.notes, model.note],
     )
@@ -93,6 +93,6 @@ def make_day() -> Day:
         segments,
         result.decisions,
         recommendations,
-        write_messages(*texts),
+        writer.write_messages(texts, SETTINGS),
         build_strategy(inputs, SETTINGS),
     )

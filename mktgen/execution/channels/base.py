@@ -64,13 +64,15 @@ class Channel(ABC):
 
     `idempotent`: sending the same `send_id` twice reaches the customer once, so an attempt whose outcome is unknown
     may be repeated. `needs_address`: reads the contact vault. `purposes`: what a customer must have consented to.
-    `holds_messages`: keeps a message until its `send_at`. `concurrent`: several threads may send at once.
+    `form`: what its messages look like (copywriting/forms.py). `holds_messages`: keeps a message until its `send_at`.
+    `concurrent`: several threads may send at once.
     """
 
     name: ClassVar[str]
     idempotent: ClassVar[bool]
     needs_address: ClassVar[bool]
     purposes: ClassVar[tuple[str, ...]]
+    form: ClassVar[Literal["email", "sms", "push", "banner"]] = "email"
     holds_messages: ClassVar[bool] = False
     concurrent: ClassVar[bool] = False
 

@@ -1,0 +1,122 @@
+"""Language models behind one protocol: any OpenAI-compatible server.
+
+A model only proposes. It may be slow, down, cut off or talking nonsense: whatever it gives is parsed and verified by others,
+and what it fails to give is a None here, with the reason, never an exception that stops a run.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import httpx
+
+from mktgen.copywriting.request import SHORT_SYSTEM, Request
+from mktgen.errors import PermanentError
+
+TEMPERATURE: Final = 0.9
+RETRY_AFTER_S: Final = (0.5, 2.0)  # of a server that answers 429 or 5xx
+
+
+@dataclass(frozen=True)
+class Reply:
+    """text: None where there is none, and then `trouble` says why. tokens: prompt and answer together."""
+
+    text: str | None
+    tokens: int
+    seconds: float
+    trouble: str = ""
+
+
+class LanguageModel(Protocol):
+    """name: which model, adapter and prompt, for logs and caches; the same name gives the same words for the same seed."""
+
+    @property
+    def name(self) -> str: ...
+
+    def write(self, request: Request, seed: int, max_tokens: int, timeout_s: float) -> Reply: ...
+
+    def close(self) -> None: ...
+
+
+class OpenAICompatible:
+    """Any server with POST <base_url>/chat/completions. It is asked by schema, then for any JSON object, then for text.
+
+    tuned: it serves our own adapter, and takes the short request; else the long one.
+    """
+
+    def __init__(self, base_url: str, model: str, key: str = "", tuned: bool = False) -> None:
+        if not base_url.startswith(("http://", "https://")):
+            raise PermanentError(f"copy.base_url {base_url!r} is no http address, e.g. http://127.0.0.1:8000/v1")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._client = httpx.Client(base_url=base_url.rstrip("/"), headers=headers)
+        self._model, self._tuned, self._format = model, tuned, 0
+        self.name = f"{model}@{httpx.URL(base_url).host}"
+
+    def write(self, request: Request, seed: int, max_tokens: int, timeout_s: float) -> Reply:
+        begun = time.monotonic()
+        system, text = (SHORT_SYSTEM, request.short) if self._tuned else ("You write for a shop.", request.long)
+        while True:
+            body = _body(system, text, request.schema, seed, max_tokens) | {"model": self._model}
+            body["response_format"] = self._formats(request)[self._format]
+            if body["response_format"] is None:
+                del body["response_format"]
+            reply, status = self._post(body, begun, timeout_s)
+            if status != httpx.codes.BAD_REQUEST or self._format == 2:
+                return reply
+            self._format += 1  # it doesn't know this way of asking: remembered for the requests to come
+
+    def _formats(self, request: Request) -> list[dict[str, Any] | None]:
+        schema = {"name": "message", "strict": True, "schema": request.schema}
+        return [{"type": "json_schema", "json_schema": schema}, {"type": "json_object"}, None]
+
+    def _post(self, body: dict[str, Any], begun: float, timeout_s: float) -> tuple[Reply, int]:
+        for wait in (*RETRY_AFTER_S, None):
+            left = timeout_s - (time.monotonic() - begun)
+            if left <= 0:
+                break
+            try:
+                answer = self._client.post("/chat/completions", json=body, timeout=left)
+            except httpx.HTTPError as error:
+                return Reply(None, 0, time.monotonic() - begun, f"server: {type(error).__name__}"), 0
+            if answer.status_code == httpx.codes.OK:
+                return _reply(_json(answer), time.monotonic() - begun), answer.status_code
+            if wait is None or not (answer.status_code == httpx.codes.TOO_MANY_REQUESTS or answer.is_server_error):
+                return Reply(
+                    None, 0, time.monotonic() - begun, f"server answered {answer.status_code}"
+                ), answer.status_code
+            time.sleep(min(wait, max(left, 0.0)))
+        return Reply(None, 0, time.monotonic() - begun, f"no answer within {timeout_s:.0f} s"), 0
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def _body(system: str, text: str, schema: dict[str, Any], seed: int, max_tokens: int) -> dict[str, Any]:
+    return {
+        "messages": [{"role": "system", "content": system}, {"role": "user", "content": text}],
+        "response_format": {"type": "json_schema", "json_schema": {"name": "message", "strict": True, "schema": schema}},
+        "seed": seed, "max_tokens": max_tokens, "temperature": TEMPERATURE, "top_p": 0.95,
+    }  # fmt: skip
+
+
+def _json(answer: httpx.Response) -> Any:
+    try:
+        return answer.json()
+    except ValueError:
+        return None
+
+
+def _reply(answer: Any, seconds: float) -> Reply:
+    try:
+        choice = answer["choices"][0]
+        text, ended = choice["message"]["content"], choice.get("finish_reason")
+        tokens = int((answer.get("usage") or {}).get("total_tokens", 0))
+    except (KeyError, IndexError, TypeError, ValueError):
+        return Reply(None, 0, seconds, "an answer without choices")
+    if ended == "length":
+        return Reply(None, tokens, seconds, "cut off by the token limit")
+    if not isinstance(text, str):
+        return Reply(None, tokens, seconds, "an answer without text")
+    return Reply(text, tokens, seconds)
