@@ -12,10 +12,12 @@ from typing import Any, Final, Protocol
 
 import httpx
 
-from mktgen.copywriting.request import SHORT_SYSTEM, Request
+from mktgen.copywriting.request import Request
 from mktgen.errors import PermanentError
 
+SYSTEM: Final = "You write for a shop."
 TEMPERATURE: Final = 0.9
+TOP_P: Final = 0.95
 RETRY_AFTER_S: Final = (0.5, 2.0)  # of a server that answers 429 or 5xx
 
 
@@ -41,35 +43,30 @@ class LanguageModel(Protocol):
 
 
 class OpenAICompatible:
-    """Any server with POST <base_url>/chat/completions. It is asked by schema, then for any JSON object, then for text.
+    """Any server with POST <base_url>/chat/completions. It is asked by schema, then for any JSON object, then for text."""
 
-    tuned: it serves our own adapter, and takes the short request; else the long one.
-    """
-
-    def __init__(self, base_url: str, model: str, key: str = "", tuned: bool = False) -> None:
+    def __init__(self, base_url: str, model: str, key: str = "") -> None:
         if not base_url.startswith(("http://", "https://")):
             raise PermanentError(f"copy.base_url {base_url!r} is no http address, e.g. http://127.0.0.1:8000/v1")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._client = httpx.Client(base_url=base_url.rstrip("/"), headers=headers)
-        self._model, self._tuned, self._format = model, tuned, 0
+        self._model, self._format = model, 0
         self.name = f"{model}@{httpx.URL(base_url).host}"
 
     def write(self, request: Request, seed: int, max_tokens: int, timeout_s: float) -> Reply:
         begun = time.monotonic()
-        system, text = (SHORT_SYSTEM, request.short) if self._tuned else ("You write for a shop.", request.long)
+        body: dict[str, Any] = {
+            "model": self._model, "seed": seed, "max_tokens": max_tokens, "temperature": TEMPERATURE, "top_p": TOP_P,
+            "messages": [{"role": "system", "content": SYSTEM}, {"role": "user", "content": request.prompt}],
+        }  # fmt: skip
+        formats = _formats(request)
         while True:
-            body = _body(system, text, request.schema, seed, max_tokens) | {"model": self._model}
-            body["response_format"] = self._formats(request)[self._format]
-            if body["response_format"] is None:
-                del body["response_format"]
+            body |= formats[self._format]
             reply, status = self._post(body, begun, timeout_s)
-            if status != httpx.codes.BAD_REQUEST or self._format == 2:
+            if status != httpx.codes.BAD_REQUEST or self._format == len(formats) - 1:
                 return reply
+            body.pop("response_format", None)
             self._format += 1  # it doesn't know this way of asking: remembered for the requests to come
-
-    def _formats(self, request: Request) -> list[dict[str, Any] | None]:
-        schema = {"name": "message", "strict": True, "schema": request.schema}
-        return [{"type": "json_schema", "json_schema": schema}, {"type": "json_object"}, None]
 
     def _post(self, body: dict[str, Any], begun: float, timeout_s: float) -> tuple[Reply, int]:
         for wait in (*RETRY_AFTER_S, None):
@@ -93,12 +90,11 @@ class OpenAICompatible:
         self._client.close()
 
 
-def _body(system: str, text: str, schema: dict[str, Any], seed: int, max_tokens: int) -> dict[str, Any]:
-    return {
-        "messages": [{"role": "system", "content": system}, {"role": "user", "content": text}],
-        "response_format": {"type": "json_schema", "json_schema": {"name": "message", "strict": True, "schema": schema}},
-        "seed": seed, "max_tokens": max_tokens, "temperature": TEMPERATURE, "top_p": 0.95,
-    }  # fmt: skip
+def _formats(request: Request) -> list[dict[str, Any]]:
+    """Ways of asking for an object, the strictest first."""
+    schema = {"name": "message", "strict": True, "schema": request.schema}
+    formats = ({"type": "json_schema", "json_schema": schema}, {"type": "json_object"})
+    return [*({"response_format": one} for one in formats), {}]
 
 
 def _json(answer: httpx.Response) -> Any:

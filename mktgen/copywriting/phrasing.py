@@ -108,11 +108,9 @@ class Phraser:
         return draft
 
     def _answer(self, request: Request, attempt: int) -> Reply:
-        seed = (
-            int.from_bytes(hashlib.sha256(f"{self._seed}:{request.short}:{attempt}".encode()).digest()[:4], "big") >> 1
-        )
+        seed = int.from_bytes(hashlib.sha256(f"{self._seed}:{request.key}:{attempt}".encode()).digest()[:4], "big") >> 1
         key = hashlib.sha256(
-            "\x1f".join((self._model.name, request.short, request.long, str(seed))).encode()
+            "\x1f".join((self._model.name, request.key, request.prompt, str(seed))).encode()
         ).hexdigest()
         kept = self._cache.get(key)
         if kept is not None:

@@ -13,7 +13,6 @@ from mktgen.copywriting.facts import SLOTS
 from mktgen.copywriting.forms import FormName, Language
 from mktgen.copywriting.wording import Tone, Wording, has_subject
 
-SHORT_SYSTEM: Final = "Write one message."
 _FORMS: Final = {
     "email": "an e-mail",
     "sms": "a text message",
@@ -50,13 +49,13 @@ class Request:
         return cls(form, language, tone, tuple(slot for slot in SLOTS if slot in known))
 
     @property
-    def short(self) -> str:
-        """For a model that was trained on this task."""
+    def key(self) -> str:
+        """What sets it apart from others, in a line."""
         return f"{self.language} {self.form} {self.tone}: {' '.join(self.slots)}"
 
     @property
-    def long(self) -> str:
-        """For a model that was not."""
+    def prompt(self) -> str:
+        """As a model is asked."""
         slots = "\n".join(f"{{{{{slot}}}}}: {_MEANINGS[slot]}" for slot in self.slots)
         parts = '"subject" and "body"' if has_subject(self.form) else '"body"'
         must = " and ".join(f"{{{{{slot}}}}}" for slot in self.slots if slot != "also")
@@ -95,8 +94,3 @@ class Request:
         if len(texts["body"]) > MAX_BODY_CHARACTERS[self.form]:
             return None
         return Wording(self.form, self.language, self.tone, texts.get("subject", ""), texts["body"], "model")
-
-    def answer(self, wording: Wording) -> str:
-        """What a model should say for this wording."""
-        parts = {"subject": wording.subject, "body": wording.body} if wording.subject else {"body": wording.body}
-        return json.dumps(parts, ensure_ascii=False)

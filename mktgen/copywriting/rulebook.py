@@ -1,4 +1,4 @@
-"""The reviewed words of a language (rules/<language>.yaml): read, validated, cached."""
+"""The reviewed words and rules of a language (words/, rules/): read, validated, cached."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Rulebook(BaseModel):
 
     with_discount: words that stand only beside a discount that is a fact. not_before_, not_after_discount: what would turn an
     amount off into another amount or a price ("up to", "for", "each"); right_around_discount: pairs that don't, for all that
-    ("pay ... less"). before_valid_to: what must stand before the last day,
-    not_after_valid_to: what must not follow it ("or later"). claims: what harmless words say together. neutral_item: said where
-    a label can't be printed. opt_out: put after every message of a form; {} has none. words and with_discount are files of
-    their own: words/<language>.txt and words/<language>_discount.txt.
+    ("pay ... less"). before_valid_to: what must stand before the last day, not_after_valid_to: what must not follow it ("or
+    later"). claims: what harmless words say together. neutral_item: said where a label can't be printed. opt_out: put after
+    every message of a form; {} has none. words and with_discount are files of their own: words/<language>.txt and
+    words/<language>_discount.txt.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

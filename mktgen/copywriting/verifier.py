@@ -1,7 +1,7 @@
 """Fails closed: a message says the facts, and besides them only reviewed words. Whatever else it holds is refused by name.
 
 The facts are cut out of the text wherever they stand whole; what is left must be made of the language's reviewed words
-(rules/<language>.yaml) and plain punctuation. So no price, product, day, code, link, name or claim needs to be guessed at:
+(words/<language>.txt) and plain punctuation. So no price, product, day, code, link, name or claim needs to be guessed at:
 it has no words to be said with. Rules that speak of such things only name them, for whoever reads why.
 
 It knows nothing of templates or models: it reads what the customer would read.

@@ -1,4 +1,4 @@
-"""A message's wording: text with slots in place of facts, where it came from, and what can be learned of it."""
+"""A message's wording: text with slots in place of facts, and where it came from."""
 
 from __future__ import annotations
 
@@ -16,14 +16,6 @@ Tone = Literal["reward", "win_back", "deal", "everyday"]
 Origin = Literal["template", "model"]
 TONES: Final[tuple[Tone, ...]] = ("reward", "win_back", "deal", "everyday")
 _SLOT: Final = re.compile(r"\{\{([a-z_]+)\}\}")
-
-# Traits of a wording that customers may care for; what is learned of them holds for wordings not yet sent.
-TRAITS: Final = ("asks", "exclaims", "thanks", "invites", "recommends", "discount_first", "coupon_first", "short")
-_THANKS: Final = re.compile(r"\b(?:thank\w*|grateful|appreciate\w*|glad|pleasure)\b|感谢|谢谢|衷心", re.IGNORECASE)
-_INVITES: Final = re.compile(
-    r"\b(?:see you|visit|come|back|welcome|missed)\b|光临|来店|再来|期待|好久不见", re.IGNORECASE
-)
-SHORT: Final = 90  # characters of the body, slots counted by their names
 
 
 @dataclass(frozen=True)
@@ -58,21 +50,6 @@ class Wording:
         )
         opt_out = rulebook(self.language).opt_out.get(self.form, "")
         return Text(subject, f"{body}{' ' if rulebook(self.language).spaced else ''}{opt_out}" if opt_out else body)
-
-    @property
-    def traits(self) -> dict[str, bool]:
-        """Name of TRAITS -> whether the wording has it. Computed from the words alone, whoever wrote them."""
-        text, first = f"{self.subject}\n{self.body}", self.subject or self.body
-        return {
-            "asks": bool(re.search(r"[?？]", text)),
-            "exclaims": bool(re.search(r"[!！]", text)),
-            "thanks": bool(_THANKS.search(text)),
-            "invites": bool(_INVITES.search(text)),
-            "recommends": "{{also}}" in text,
-            "discount_first": "{{discount}}" in first,
-            "coupon_first": bool(re.search(r"coupon|优惠券", first, re.IGNORECASE)),
-            "short": len(self.body) <= SHORT,
-        }
 
 
 def has_subject(form: FormName) -> bool:

@@ -223,8 +223,6 @@ def _contact(send: Send, message: Message | None, desk: Desk) -> _Result:
         return _result(send, claim, ledger.verdict(send, settled.attempt), settled)
     superseded = claim.decision_id != send.decision_id
     verdict = _superseded(claim) if superseded else _verdict(send, message, desk)
-    if desk.over and not superseded:
-        verdict = Verdict(OVERTAKEN, f"{OVERTAKEN}: {desk.over}", "", {})
     attempt = ledger.attempt(send, verdict)
     if not attempt.go:
         return _result(send, claim, attempt, ledger.settle(send, attempt, "refused", attempt.detail, attempt.rule))
@@ -245,6 +243,8 @@ def _superseded(claim: Claim) -> Verdict:
 
 def _verdict(send: Send, message: Message | None, desk: Desk) -> Verdict:
     """Judged after the claim: of two days' dispatches that meet, at least one sees the other's claim."""
+    if desk.over:
+        return Verdict(OVERTAKEN, f"{OVERTAKEN}: {desk.over}", "", {})
     page = desk.book.page(send.customer_id)
     contacts = desk.ledger.contacts(send, desk.policy.widest_days)
     others = tuple(OtherContact(contact.day, contact.campaign_id) for contact in contacts)

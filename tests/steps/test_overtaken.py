@@ -1,4 +1,4 @@
-"""A day whose successor was published before it was sent, or before all of it was, with a real mail server."""
+"""A day that was overtaken before it was sent, or before all of it was: by the next day, or by another strategy of its own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from mktgen import pipeline
 from mktgen.errors import NotAllowed, TransientError
 from mktgen.steps.runner import Platform
+from mktgen.store import ObjectStore
 from tests.execution.test_smtp import Mailbox
 from tests.steps.test_mail_hours import PLANNED, at, mail
 from tests.support.dispatch_world import (
@@ -18,6 +19,8 @@ from tests.support.dispatch_world import (
     decisions,
     dispatch_day,
     document,
+    make_day,
+    platform_at,
     proven,
     publish,
     strategy,
@@ -107,3 +110,23 @@ def test_an_overtaken_day_that_was_never_begun_is_left_alone(mail: tuple[Platfor
     with pytest.raises(NotAllowed, match="not the newest"):
         at(platform, PLANNED + timedelta(hours=24))
     assert (mailbox.mails, platform.objects.keys("ledger")) == ([], [])
+
+
+def test_a_day_that_is_decided_anew_after_it_was_sent_stays_as_it_was_sent(object_store: ObjectStore) -> None:
+    """A second strategy of the day would spend its budget again, on customers the first left alone."""
+    platform = platform_at(object_store.location)
+    make_day(platform, [decision(0), decision(1)])
+    dispatch_day(platform)
+    again = [decision(0, version="2"), decision(1, action="22:c1", version="2"), decision(2, version="2")]
+    publish(platform, decisions(again), run="r2")
+    allowed, why = pipeline.may_dispatch(DAY, platform)
+    assert not allowed
+    assert "one a day is ever sent" in why
+    with pytest.raises(NotAllowed, match="one a day is ever sent"):
+        approve(platform)
+    assert pipeline.record_approval(DAY, False, "ana", platform=platform).notes == ["rejected by ana"]
+    assert pipeline.run_step("dispatch", DAY, platform=platform).reused
+    found = proven(platform)
+    assert found.holds, found.text
+    assert found.evidence.proof.counts["sent"] == 2
+    assert len(platform.objects.keys(f"outbox/dt={DAY}/")) == 2

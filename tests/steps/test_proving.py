@@ -12,7 +12,7 @@ import pytest
 from mktgen import __main__ as command
 from mktgen import pipeline
 from mktgen.documents import ContactProof
-from mktgen.errors import MissingArtefact, NotAllowed, PermanentError
+from mktgen.errors import MissingArtefact, PermanentError
 from mktgen.execution.contact_book import ContactBook, Record
 from mktgen.execution.prover_ledger import hash_of
 from mktgen.steps.proving import prove_export
@@ -21,7 +21,6 @@ from mktgen.store import ObjectStore
 from tests.execution.conftest import messages_for
 from tests.support.dispatch_world import (
     DAY,
-    approve,
     by,
     decision,
     decisions,
@@ -76,26 +75,6 @@ def test_a_proof_of_refusals_holds_too(object_store: ObjectStore) -> None:
     assert (found.evidence.proof.counts["sent"], found.evidence.proof.records) == (2, 4)
     late = json.loads(platform.objects.get(outbox_key(platform, MAILED[3])) or b"")
     assert late["send_at"] == "2017-10-05T00:00:00+00:00", "eight in the morning in Shanghai"
-
-
-def test_a_day_that_is_decided_anew_after_it_was_sent_stays_as_it_was_sent(object_store: ObjectStore) -> None:
-    """A second strategy of the day would spend its budget again, on customers the first left alone."""
-    platform = platform_at(object_store.location)
-    make_day(platform, [decision(0), decision(1)])
-    dispatch_day(platform)
-    again = [decision(0, version="2"), decision(1, action="22:c1", version="2"), decision(2, version="2")]
-    publish(platform, decisions(again), run="r2")
-    allowed, why = pipeline.may_dispatch(DAY, platform)
-    assert not allowed
-    assert "one a day is ever sent" in why
-    with pytest.raises(NotAllowed, match="one a day is ever sent"):
-        approve(platform)
-    assert pipeline.record_approval(DAY, False, "ana", platform=platform).notes == ["rejected by ana"]
-    assert pipeline.run_step("dispatch", DAY, platform=platform).reused
-    found = proven(platform)
-    assert found.holds, found.text
-    assert found.evidence.proof.counts["sent"] == 2
-    assert len(platform.objects.keys(f"outbox/dt={DAY}/")) == 2
 
 
 def test_an_attempt_whose_fate_is_unknown_is_counted_as_such(platform: Platform) -> None:
