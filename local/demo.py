@@ -153,12 +153,16 @@ def run_days(airflow: Airflow, watch: Watch, plan: Plan) -> dict[date, Run]:
     if failed or set(runs) != set(plan.days):
         watch.terminal.line(f"Backfill of {LOOP}: {plan.first} to {plan.last}")
         watch.changed_at = time.monotonic()
-        airflow.backfill(LOOP, plan.first, plan.last, SHOP_TIMEZONE, "failed" if failed else "none")
+        reprocess = "failed" if failed else "none"
+        accepted = False
         replaced = {run.run_id for day, run in runs.items() if day in failed}
         deadline = time.monotonic() + FOLLOWER_APPEARS_S
         while set(runs) != set(plan.days) or any(r.run_id in replaced and r.state == "failed" for r in runs.values()):
             if time.monotonic() > deadline:
-                raise Problem("Airflow accepted the backfill but created no run for some of its days: see its log.")
+                said = "accepted the backfill but" if accepted else "has another backfill going on and"
+                raise Problem(f"Airflow {said} created no run for some of the days: see its log.")
+            # A backfill whose runs have ended stays open until the scheduler's next look: one more is refused till then.
+            accepted = accepted or airflow.backfill(LOOP, plan.first, plan.last, SHOP_TIMEZONE, reprocess)
             time.sleep(POLL_S)
             runs = plan.latest(airflow.runs(LOOP))
     while True:

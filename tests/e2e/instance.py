@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -39,6 +39,7 @@ SMALL: Mapping[str, Any] = {
 BY_A_PERSON = ("approval", "sends", "contact_proof")
 CLI_TIMEOUT_S = 600
 AGAIN_TIMEOUT_S = 900
+UNTIL_S = 300.0
 
 
 @contextmanager
@@ -145,3 +146,10 @@ def wait_for_new_runs(airflow: Airflow, watch: Watch, days: Sequence[date], befo
 
 def watching(airflow: Airflow) -> Watch:
     return Watch(airflow, Terminal())
+
+
+def until(condition: Callable[[], object], what: str, timeout_s: float = UNTIL_S) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not in {timeout_s:.0f} s: {what}"
+        time.sleep(0.2)

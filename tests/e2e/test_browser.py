@@ -19,7 +19,7 @@ from local.airflow import Airflow, Run
 from local.demo import LOOP, Plan
 from local.parts import Parts
 from local.terminal import Terminal
-from tests.e2e.instance import contents, digests, own_instance, run_ids, unlike, wait_for_new_runs, watching
+from tests.e2e.instance import contents, digests, own_instance, run_ids, unlike, until, wait_for_new_runs, watching
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 browser = pytest.importorskip("tests.e2e.browser", reason="Playwright is not installed")
@@ -78,6 +78,7 @@ def again(instance: Parts, airflow: Airflow, shots: Path) -> Again:
     demo.play(instance, Terminal(), approve=True, plan=PLAN)
 
     before, sent, known = digests(instance), contents("outbox/") | contents("ledger/"), run_ids(airflow)
+    until(lambda: not airflow.backfilling(LOOP), "the backfill is closed")
     with browser.opened() as page:
         browser.log_in(page, instance)
         form = browser.backfill_form(page)

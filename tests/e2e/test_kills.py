@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date, timedelta
 
 import psutil  # type: ignore[import-untyped]
@@ -16,13 +15,12 @@ from local.airflow import Airflow, Run
 from local.demo import FOLLOWERS, LOOP, SHOP_TIMEZONE, Plan
 from local.part import marked
 from local.parts import Parts
-from tests.e2e.instance import digests, objects, unlike, watching, without_airflow
+from tests.e2e.instance import digests, objects, unlike, until, watching, without_airflow
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 FIRST = date(2017, 4, 2)  # a Sunday: its run trains, the days after it use that training
 PLAN = Plan(FIRST, FIRST + timedelta(days=2))
 WORKER = "mktgen.steps.train_worker"
-IN_MID_RUN_S = 300
 
 
 @pytest.fixture(scope="module")
@@ -139,13 +137,6 @@ def kill_part(instance: Parts, name: str) -> int:
     pid = int(processes.states(instance)[name]["pid"])
     os.kill(pid, signal.SIGKILL)
     return pid
-
-
-def until(condition: Callable[[], object], what: str, timeout_s: float = IN_MID_RUN_S) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not in {timeout_s:.0f} s: {what}"
-        time.sleep(0.2)
 
 
 def assert_as_undisturbed(instance: Parts, undisturbed: dict[str, str], day: date) -> None:
