@@ -16,6 +16,7 @@ from mktgen.steps import (
     acting,
     approving,
     assessing,
+    auditing,
     collecting,
     data,
     deciding,
@@ -137,11 +138,12 @@ _TABLE: Final = (
          ("strategy", "contact", "evaluation", "features")),
     Step("publish", "loop", "hand the evaluated strategy to execution",
          launching.publish, launching.publish_reads,
-         ("published",), ("steps.launching", "strategy.markdown")),
+         ("published",), ("steps.launching", "strategy.markdown"), after=auditing.published),
     # -- execution: after a person's approval ---------------------------------------------------------------------------
     Step("dispatch", "execution", "the newest approved strategy to its customers, by the rules, each message once; a proof",
          sending.send, sending.dispatch_reads,
-         ("sends", "contact_proof"), ("steps.sending", "execution"), sending.DISPATCH_SECTIONS),
+         ("sends", "contact_proof"), ("steps.sending", "steps.released", "execution"), sending.DISPATCH_SECTIONS,
+         after=auditing.dispatched),
     # -- effect feedback ------------------------------------------------------------------------------------------------
     Step("collect_outcomes", "feedback", "what customers bought and redeemed",
          acting.collect_outcomes, acting.outcome_reads,

@@ -58,7 +58,7 @@ class _Diary:
             inputs = past.inputs([*question.cuts, question.later], self._root)
             self._run = replace(_facts(question), inputs=inputs)
             self._parent = self._server.open_run(self._run)
-        self._server.log_child(self._parent, _trial(question, one))
+        self._server.log_once(_trial(question, one), self._parent)
 
     def close(self, found: Search) -> str:
         """Gives a line that says where to look; "" where there is no MLflow."""
@@ -218,7 +218,7 @@ def crossvalidate(
     run = _comparison_run(platform, found, table)
     parent = server.open_run(run)
     for kind in found.learned:
-        server.log_child(parent, _kind_run(found, kind))
+        server.log_once(_kind_run(found, kind), parent)
     server.close_run(parent, run)
     say(f"MLflow: {server.page(parent)}")
     return found

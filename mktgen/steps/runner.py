@@ -167,7 +167,8 @@ class Step:
     """One row of the table in pipeline.py. `code`: packages that determine the bytes. `sections`: settings it depends on.
 
     `at`: the partition it works on (training steps work on the training day that serves a day). `identity`: what else
-    determines the bytes (a source's version). `after`: idempotent effects outside the store (MLflow), run every time.
+    determines the bytes (a source's version). `after`: idempotent effects outside the store (MLflow), run every time, also
+    where the outcome stops the line.
     """
 
     name: str
@@ -224,11 +225,11 @@ def execute(step: Step, day: date, platform: Platform, recompute: Recompute = "c
     if record is None:
         record = _compute(step, run, source)
     written = _point(step, record, platform, at, source.run)
-    if record.stop:
-        raise _error(record.error, record.stop)
     notes = list(record.notes)
     if step.after is not None:
         notes += step.after(run, written)
+    if record.stop:
+        raise _error(record.error, record.stop)
     return StepResult(
         step=step.name,
         partition=at,
