@@ -40,8 +40,9 @@ def require_as_published(platform: Platform, release: Release) -> None:
 def answered(platform: Platform, manifest: Manifest, answer: Approval) -> Entry:
     """manifest: of the answer."""
     digests = {**answer.digests, manifest.folder: manifest.digest}
-    what = "approved" if answer.approved else "rejected"
-    event = Event(what, answer.responder, answer.strategy_run, digests, answer.note)
+    event = Event(
+        "approved" if answer.approved else "rejected", answer.responder, answer.strategy_run, digests, answer.note
+    )
     return _tell(platform, answer.partition, event)
 
 
