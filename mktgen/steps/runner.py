@@ -162,6 +162,9 @@ class Run:
         return self.platform.objects.uri(self.inputs[artefact][-1].folder)
 
 
+After = Callable[[Run, dict[str, Manifest]], list[str]]
+
+
 @dataclass(frozen=True)
 class Step:
     """One row of the table in pipeline.py. `code`: packages that determine the bytes. `sections`: settings it depends on.
@@ -181,7 +184,7 @@ class Step:
     sections: tuple[str, ...] = ()
     at: Callable[[date, Platform], date] | None = None
     identity: Callable[[date, Platform], str] | None = None
-    after: Callable[[Run, dict[str, Manifest]], list[str]] | None = None
+    after: After | None = None
 
 
 @dataclass(frozen=True)
@@ -343,4 +346,16 @@ def _all_errors(kind: type[MktgenError]) -> list[type[MktgenError]]:
     return [kind, *(below for child in kind.__subclasses__() for below in _all_errors(child))]
 
 
-__all__ = ["Outcome", "Parent", "Platform", "Read", "Recompute", "Run", "Step", "StepResult", "execute", "resolve"]
+__all__ = [
+    "After",
+    "Outcome",
+    "Parent",
+    "Platform",
+    "Read",
+    "Recompute",
+    "Run",
+    "Step",
+    "StepResult",
+    "execute",
+    "resolve",
+]
