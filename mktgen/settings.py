@@ -383,6 +383,37 @@ class FeedbackSettings(Section):
     effect: EffectSettings = EffectSettings()
 
 
+class TuningSettings(Section):
+    """Of the small model's adapter (copywriting/tuning.py)."""
+
+    rank: int = Field(16, ge=1, description="of each adapted matrix's change")
+    alpha: float = Field(32.0, gt=0, description="the change is scaled by alpha / rank")
+    steps: int = Field(40, ge=1, description="on wordings of the bank; a step takes about two seconds on two cores")
+    prompts: int = Field(2, ge=1, description="different prompts of a step")
+    answers: int = Field(4, ge=1, description="wordings learned with each prompt")
+    learning_rate: float = Field(2e-3, gt=0)
+    preference_steps: int = Field(24, ge=0, description="on pairs of wordings of which one was answered better")
+    pairs: int = Field(4, ge=1, description="pairs of a step")
+    preference_rate: float = Field(2e-4, gt=0, description="learning rate of these steps")
+    beta: float = Field(0.1, gt=0, description="how strongly a preference holds against what was learned before")
+    likelihood_weight: float = Field(0.2, ge=0, description="of the chosen wording's likelihood, beside the preference")
+    checkpoint_every: int = Field(10, ge=1, description="steps between checkpoints")
+    threads: int = Field(2, ge=1, description="fixed, because sums in floating point depend on it")
+
+
+class CopySettings(Section):
+    """Who proposes wordings beside the template bank, and what that may take."""
+
+    engine: Literal["template", "embedded", "server"] = Field(
+        "template",
+        description="template: nobody; embedded: a small English model with an adapter trained here; server: any "
+        "OpenAI-compatible one (base_url, model; its key is MKTGEN_COPY_API_KEY in the environment)",
+    )
+    base_url: str = Field("", description="of the server, e.g. http://127.0.0.1:8000/v1")
+    model: str = Field("", description="as the server calls it")
+    tuning: TuningSettings = TuningSettings()
+
+
 class Settings(Section):
     """All that changes results. Its canonical JSON is hashed into every artefact's identity, section by section."""
 
@@ -392,6 +423,7 @@ class Settings(Section):
     features: FeatureSettings = FeatureSettings()
     models: ModelSettings = ModelSettings()
     strategy: StrategySettings = StrategySettings()
+    copywriting: CopySettings = CopySettings()
     response: ResponseSettings = ResponseSettings()
     contact: ContactSettings = ContactSettings()
     foresight: ForesightSettings = ForesightSettings()
