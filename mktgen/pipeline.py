@@ -127,9 +127,10 @@ _TABLE: Final = (
          foreseeing.explain, foreseeing.explain_reads,
          ("reasons", "reasons_check"), ("steps.foreseeing", "steps.worlds", "foresight", "models", "features"),
          ("foresight", "models", "features")),
-    Step("write_briefs", "loop", "messages, and the strategy as a document",
+    Step("write_briefs", "loop", "messages, a brief of each campaign, and the strategy as a document",
          deciding.write_briefs, deciding.brief_reads,
-         ("messages", "strategy_draft"), ("steps.deciding", "strategy", "copywriting", "sources"), ("strategy",)),
+         ("messages", "strategy_draft", "briefs"), ("steps.deciding", "strategy", "copywriting", "sources"),
+         ("strategy", "feedback")),
     # -- evaluation ---------------------------------------------------------------------------------------------------
     Step("evaluate_strategy", "loop", "gates before anyone may be contacted; what can't be known is refused by name",
          launching.evaluate_strategy, launching.evaluate_reads,

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from mktgen.documents.base import Document, Gate, Interval, Refusal
+from mktgen.documents.brief import Brief, Briefs, Variant
 from mktgen.documents.feedback import EffectLine, EffectReport, EffectReports, FeedbackReport, RetrainingRequest
 from mktgen.documents.response import ResponseComparison, ResponsePin, ResponsePromotion, ResponseReport
 from mktgen.documents.strategy import (
@@ -29,6 +30,8 @@ from mktgen.documents.strategy import (
 __all__ = [
     "Allocation",
     "AllocationReport",
+    "Brief",
+    "Briefs",
     "Campaign",
     "ClassSummary",
     "Comparison",
@@ -52,6 +55,7 @@ __all__ = [
     "RetrainingRequest",
     "Strategy",
     "StrategyEvaluation",
+    "Variant",
     "WhyExample",
 ]
 

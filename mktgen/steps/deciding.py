@@ -10,7 +10,7 @@ import polars as pl
 
 from mktgen.config import config_version
 from mktgen.contracts import CATEGORY_SCORES, CUSTOMER_SCORES, ITEM_SCORES
-from mktgen.copywriting import writer
+from mktgen.copywriting import brief, variants, writer
 from mktgen.documents import AllocationReport, LaunchEvidence, Promotion
 from mktgen.execution.channels import channel_class
 from mktgen.models.base import CategoryModel, History, Model, VectorModel
@@ -318,7 +318,7 @@ def brief_reads(day: date, platform: Platform) -> list[Read]:
 
 
 def write_briefs(run: Run) -> Outcome:
-    """Messages for the contacted, and the draft of the day's strategy."""
+    """Messages for the contacted, the draft of the day's strategy, and a brief of each campaign."""
     settings, source = run.settings.strategy, run.platform.source
     plan = run.document("allocation", AllocationReport)
     names = ("decisions", "recommendations", "items", "offers", "segments", "campaigns")
@@ -326,7 +326,7 @@ def write_briefs(run: Run) -> Outcome:
     day = writer.Day(decisions, recommended, items, terms, profiles, campaigns)
     form = channel_class(settings.channel).form
     messages = writer.write_messages(day, settings, form)
-    examples = writer.campaign_examples(day, settings, form)
+    told = variants.variants(day, settings.languages, {})
     effects = run.table("response_scores")
     classes = class_summary.class_summaries(run.table("customer_classes"), decisions, effects)
     draft = document.build_strategy(
@@ -340,7 +340,7 @@ def write_briefs(run: Run) -> Outcome:
             offers=terms,
             items=items,
             allocation=plan.allocation,
-            copy_examples=examples,
+            copy_examples=variants.examples(told, form),
             reasons=run.table("reasons").filter(pl.col("about") == "item"),
             versions=plan.versions,
             notes=plan.notes,
@@ -350,6 +350,9 @@ def write_briefs(run: Run) -> Outcome:
         ),
         settings,
     )
+    sees = source.capabilities
+    around = brief.Surroundings(run.settings.feedback.window_days, sees.has_clicks, source.live, form)
+    briefs = brief.write_briefs(draft, day, told, around, settings)
     fallbacks = messages.filter(pl.col("origin") == "fallback").height
     note = f"{len(draft.campaigns)} campaigns, {messages.height} messages, {fallbacks} in other words than were drawn"
-    return Outcome(tables={"messages": messages}, documents={"strategy_draft": draft}, notes=[note])
+    return Outcome(tables={"messages": messages}, documents={"strategy_draft": draft, "briefs": briefs}, notes=[note])
