@@ -25,6 +25,7 @@ from mktgen.documents.strategy import (
     StrategyEvaluation,
     WhyExample,
 )
+from mktgen.documents.wording import TraitLine, WordingLine, WordingReport
 
 __all__ = [
     "Allocation",
@@ -52,7 +53,10 @@ __all__ = [
     "RetrainingRequest",
     "Strategy",
     "StrategyEvaluation",
+    "TraitLine",
     "WhyExample",
+    "WordingLine",
+    "WordingReport",
 ]
 
 
