@@ -116,5 +116,5 @@ def design(away: Floats, tone: NDArray[np.int64]) -> Floats:
 
 
 def tone_of(name: str) -> Tone:
-    """Raises ValueError for what is no tone."""
-    return TONES[TONES.index(name)]  # type: ignore[arg-type]
+    """Raises StopIteration for what is no tone."""
+    return next(tone for tone in TONES if tone == name)

@@ -74,7 +74,7 @@ def fit(trials: pl.DataFrame, min_clicks: int) -> Preference:
     return Preference(
         wordings=tuple(names),
         mean=mean,
-        root=np.linalg.cholesky(covariance),
+        root=np.asarray(np.linalg.cholesky(covariance), dtype=np.float64),
         spread=float(np.sqrt(variance[2])),
         base=np.array([base for base, _, _ in by_tone]),
         typical=np.stack([typical for _, typical, _ in by_tone]),

@@ -1,4 +1,4 @@
-"""What a posterior over wordings is used for beside the choice: pairs to tune a model on, a judgement of its drafts, a report."""
+"""What a posterior over wordings is used for beside the choice: pairs to tune a model on, a judge of drafts, a report."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _CELL: Final = ("form", "language", "tone", "slots")
 
 
 def held_out(segment_id: str, share: float) -> bool:
-    """Whether a segment's answers are kept from a model's tuning, so that its drafts can be judged by them: the same for ever."""
-    point = int.from_bytes(hashlib.sha256(f"copy held out: {segment_id}".encode()).digest()[:8], "big") / 2**64
+    """Whether a segment's answers are kept from a model's tuning, so that drafts can be judged by them: the same for ever."""
+    point = int.from_bytes(hashlib.sha256(f"held out of tuning: {segment_id}".encode()).digest()[:8], "big") / 2**64
     return point < share
 
 
@@ -60,7 +60,7 @@ def expected_gain(
 
 def preference_pairs(preference: Preference, trials: pl.DataFrame, sure_from: float, seed: int) -> pl.DataFrame:
     """contracts.WORDING_PAIRS: of two wordings of one cell that were both sent, the one that is clicked more with a
-    probability of at least `sure_from`; weight: 1 where that is certain, 0 at even odds. `preference` was fitted on `trials`."""
+    probability of at least `sure_from`; weight: 1 where that is certain, 0 at even odds. `preference`: fitted on `trials`."""
     rows: list[dict[str, Any]] = []
     sent = drawn_trials(trials).filter(pl.col("sends") > 0).unique([*_CELL, "wording_id"]).sort(*_CELL, "wording_id")
     for key, cell in sent.group_by(_CELL, maintain_order=True):

@@ -139,7 +139,8 @@ def _compose(
     pool: Pool, tone: Tone, told: Facts, decision_id: str, texts: dict[tuple[str, Facts], Text | None]
 ) -> dict[str, Any] | None:
     """The first wording that the verifier lets pass: the one drawn, the others, the plain one."""
-    drawn = pool.drawn(tone, frozenset(told.values), decision_id)
+    known = frozenset(told.values)
+    drawn = pool.drawn(tone, known, decision_id)
     plain = bank(pool.language).fallback(pool.form, tone)
     for place, wording in enumerate((*(one for one, _ in drawn), plain)):
         text = _verified(wording, told, texts)
@@ -147,7 +148,7 @@ def _compose(
             origin = wording.origin if place == 0 and drawn else "fallback"
             chance = drawn[0][1] if drawn else 1.0
             said = {"subject": text.subject, "body": text.body, "wording_id": wording.id}
-            return {**said, "origin": origin, "wording_propensity": chance}
+            return {**said, "origin": origin, "wording_propensity": chance, "cell": pool.cell(tone, known)}
     return None
 
 

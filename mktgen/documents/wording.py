@@ -34,7 +34,7 @@ class WordingLine(Document):
 
 
 class WordingReport(Document):
-    """What is known of which words work. learned: the choice among wordings rests on it; else it is even, and `reason` says why.
+    """What is known of which words work. learned: the choice among wordings rests on it; else it is even: `reason` says why.
 
     sends, clicks: of messages whose wording was drawn at random. click_rate: of all of them. traits, wordings: empty where
     nothing was sent. judge: drafts of a language model can be judged on the held-out segments.
