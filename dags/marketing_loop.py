@@ -49,6 +49,7 @@ with DAG(
         >> step("judge_policy")
         >> step("allocate")
         >> step("explain")
+        >> step("learn_wording")
         >> step("write_briefs")
         >> step("evaluate_strategy")
         >> step("publish")

@@ -283,6 +283,25 @@ class ResponseSettings(Section):
         return self.window_days + self.reporting_days
 
 
+class WordSettings(Section):
+    """Learning which words work, from clicks on messages whose wording was drawn at random."""
+
+    click_days: int = Field(
+        3, ge=1, le=28, description="days after a decision in which a click counts; then it is learned from"
+    )
+    memory_days: int = Field(120, ge=7, description="sends that were counted so long ago are forgotten: tastes move")
+    min_clicks: int = Field(30, ge=10, description="clicks below which the choice among wordings stays even")
+    sure_from: float = Field(
+        0.9,
+        ge=0.5,
+        lt=1,
+        description="P(one wording is clicked more than another) from which they make a pair to tune on",
+    )
+    held_out_share: float = Field(
+        0.33, gt=0, lt=1, description="segments kept from tuning, by hash: a model's drafts are judged by their clicks"
+    )
+
+
 class ForesightSettings(Section):
     origins: int = Field(26, ge=8, description="past weeks on which the ways to forecast are compared")
     min_history_days: int = Field(56, ge=28, description="days of sales before the first of those weeks")
@@ -387,7 +406,7 @@ class TuningSettings(Section):
     """Of the small model's adapter (copywriting/tuning.py)."""
 
     rank: int = Field(16, ge=1, description="of each adapted matrix's change")
-    alpha: float = Field(32.0, gt=0, description="the change is scaled by alpha / rank")
+    alpha: int = Field(32, ge=1, description="the change is scaled by alpha / rank")
     steps: int = Field(40, ge=1, description="on wordings of the bank; a step takes about two seconds on two cores")
     prompts: int = Field(2, ge=1, description="different prompts of a step")
     answers: int = Field(4, ge=1, description="wordings learned with each prompt")
@@ -425,6 +444,7 @@ class Settings(Section):
     strategy: StrategySettings = StrategySettings()
     copywriting: CopySettings = CopySettings()
     response: ResponseSettings = ResponseSettings()
+    words: WordSettings = WordSettings()
     contact: ContactSettings = ContactSettings()
     foresight: ForesightSettings = ForesightSettings()
     evaluation: EvaluationSettings = EvaluationSettings()

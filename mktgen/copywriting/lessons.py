@@ -102,7 +102,8 @@ def pairs(frame: pl.DataFrame, language: Language) -> tuple[list[Pair], list[Pai
 
     slots: names separated by spaces. Rows of other languages are left out.
     """
-    learned, judged = [], []
+    learned: list[Pair] = []
+    judged: list[Pair] = []
     for row in frame.filter(pl.col("language") == language).iter_rows(named=True):
         request = Request.of(row["form"], row["language"], row["tone"], frozenset(row["slots"].split()))
         said = [

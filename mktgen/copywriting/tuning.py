@@ -82,7 +82,7 @@ class Tuner:
         path = _weights.weights()
         self._settings, self._threads = settings, threads
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        transformers.utils.logging.disable_progress_bar()
+        transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         lora = peft.LoraConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules=list(NAMES), bias="none")
         with self._reproducible():
             torch.manual_seed(seed)
@@ -141,7 +141,7 @@ class Tuner:
 
     def adapter(self) -> bytes:
         """The adapter as safetensors."""
-        return save({name: value.detach().cpu().contiguous() for name, value in sorted(self._learned.items())})
+        return bytes(save({name: value.detach().cpu().contiguous() for name, value in sorted(self._learned.items())}))
 
     def take(self, adapter: bytes) -> None:
         """Go on with this adapter. Raises ValueError where it is of another shape."""

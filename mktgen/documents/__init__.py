@@ -26,6 +26,7 @@ from mktgen.documents.strategy import (
     StrategyEvaluation,
     WhyExample,
 )
+from mktgen.documents.wording import TraitLine, WordingLine, WordingReport
 
 __all__ = [
     "Allocation",
@@ -55,8 +56,11 @@ __all__ = [
     "RetrainingRequest",
     "Strategy",
     "StrategyEvaluation",
+    "TraitLine",
     "Variant",
     "WhyExample",
+    "WordingLine",
+    "WordingReport",
 ]
 
 

@@ -18,12 +18,12 @@ TASKS = {
     "marketing_loop": [
         "ingest", "clean", "extract_features", "train_due", "train", "validate", "promote", "forecast_demand",
         "score", "warn_churn", "segment", "recommend", "learn_response", "promote_response", "estimate_response",
-        "judge_policy", "allocate", "explain", "write_briefs", "evaluate_strategy", "publish",
+        "judge_policy", "allocate", "explain", "learn_wording", "write_briefs", "evaluate_strategy", "publish",
     ],
     "marketing_execution": ["is_newest", "approve", "record_approval", "wait_for_hour", "dispatch"],
     "marketing_feedback": [
-        "collect_outcomes", "attribute", "collect_trials", "judge_forecasts", "judge_effects", "assess_campaigns", "measure",
-        "detect_drift", "request_retraining", "announce_retraining",
+        "collect_outcomes", "attribute", "collect_trials", "collect_clicks", "judge_forecasts", "judge_effects",
+        "assess_campaigns", "measure", "detect_drift", "request_retraining", "announce_retraining",
     ],
     "marketing_retraining": ["train_due", "train", "validate", "promote"],
     "marketing_onboarding": ["onboard"],
