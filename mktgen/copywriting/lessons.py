@@ -23,11 +23,6 @@ from mktgen.copywriting.request import Request
 from mktgen.copywriting.wording import TONES, Tone, Wording
 
 KEPT_BACK: Final = 5  # one in so many
-PAIR_COLUMNS: Final = {
-    "language": pl.String, "form": pl.String, "tone": pl.String, "slots": pl.String,
-    "chosen_subject": pl.String, "chosen_body": pl.String, "rejected_subject": pl.String, "rejected_body": pl.String,
-    "weight": pl.Float64,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -97,11 +92,19 @@ def lessons(language: Language, steps: int, prompts: int, answers: int, seed: in
     return [found[step * prompts : (step + 1) * prompts] for step in range(steps)]
 
 
-def pairs(frame: pl.DataFrame, language: Language) -> tuple[list[Pair], list[Pair]]:
-    """Preferences (PAIR_COLUMNS) to learn from, and those of the cells that are kept back, to judge by; in order of the frame.
+def whole(language: Language, kept: bool, each: int = 2) -> list[Lesson]:
+    """Up to `each` wordings of every cell that is taught: of those that are learned, or of those kept back."""
+    found = []
+    for cell in cells(language):
+        mine = [one for one in _of(cell) if kept_back(one.id) == kept][:each]
+        if mine and not kept_back(cell.key):
+            found.append(Lesson(cell.short, tuple(cell.answer(wording) for wording in mine)))
+    return found
 
-    slots: names separated by spaces. Rows of other languages are left out.
-    """
+
+def pairs(frame: pl.DataFrame, language: Language) -> tuple[list[Pair], list[Pair]]:
+    """Preferences (contracts.WORDING_PAIRS) to learn from, and those of the cells that are kept back, to judge by; in order of
+    the frame. Rows of other languages are left out."""
     learned: list[Pair] = []
     judged: list[Pair] = []
     for row in frame.filter(pl.col("language") == language).iter_rows(named=True):

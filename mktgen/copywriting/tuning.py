@@ -134,10 +134,10 @@ class Tuner:
         with self._reproducible():
             return [chosen - rejected for chosen, rejected in self._log_probabilities(pairs)]
 
-    def likelihoods(self, lessons: Sequence[Lesson]) -> list[float]:
-        """Mean negative log-likelihood (nats) of a token, for each lesson."""
+    def likelihood(self, lessons: Sequence[Lesson]) -> float:
+        """Mean negative log-likelihood (nats) of a token; the mean of the lessons."""
         with self._reproducible(), torch.no_grad():
-            return [float(self._likelihood([lesson])) for lesson in lessons]
+            return sum(float(self._likelihood([lesson])) for lesson in lessons) / len(lessons)
 
     def adapter(self) -> bytes:
         """The adapter as safetensors."""
