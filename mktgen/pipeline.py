@@ -90,7 +90,7 @@ _TABLE: Final = (
          training_words.train_copywriter, training_words.train_reads,
          ("copywriter", "copywriter_training"), ("steps.training_words", "copywriting"), ("copywriting",),
          at=training.training_day, after=training.clear_checkpoints),
-    Step("promote_copywriter", "loop", "the adapter that writes: another only where it is shown to be better, on cells kept back",
+    Step("promote_copywriter", "loop", "who writes: a new adapter only where it is shown to be better, on cells kept back",
          training_words.promote_copywriter, training_words.promote_reads,
          ("copy_promotion",), ("steps.training_words", "steps.drafting", "copywriting"), ("copywriting",),
          at=training.training_day),
@@ -149,7 +149,8 @@ _TABLE: Final = (
     Step("write_briefs", "loop", "messages, a brief of each campaign, and the strategy as a document",
          deciding.write_briefs, deciding.brief_reads,
          ("messages", "wording_pool", "strategy_draft", "briefs"),
-         ("steps.deciding", "steps.learning_words", "steps.drafting", "strategy", "copywriting", "sources"), ("strategy", "feedback")),
+         ("steps.deciding", "steps.learning_words", "steps.drafting", "strategy", "copywriting", "sources"),
+         ("strategy", "feedback")),
     # -- evaluation ---------------------------------------------------------------------------------------------------
     Step("evaluate_strategy", "loop", "gates before anyone may be contacted; what can't be known is refused by name",
          launching.evaluate_strategy, launching.evaluate_reads,

@@ -432,15 +432,22 @@ class CopySettings(Section):
     model: str = Field("", description="as the server calls it")
     drafts: int = Field(4, ge=1, le=50, description="different wordings wanted for each form, tone and set of facts")
     tries: float = Field(3.0, ge=1, le=20, description="answers asked for per wording that is wanted")
-    tokens: int = Field(100_000, ge=0, description="of a run, prompts and answers; then the template bank alone is used")
+    tokens: int = Field(
+        100_000, ge=0, description="of a run, prompts and answers; then the template bank alone is used"
+    )
     seconds: float = Field(300.0, ge=0, description="of a run: the guard, where a model is slower than its tokens say")
     answer_tokens: int = Field(160, ge=20, description="of one answer; one that is cut off counts as none")
     answer_seconds: float = Field(20.0, gt=0, description="of one answer of a server")
-    judged_answers: int = Field(6, ge=2, description="of a new adapter, for each form, tone and set of facts kept from it")
+    judged_answers: int = Field(
+        6, ge=2, description="of a new adapter, for each form, tone and set of facts kept from it"
+    )
     min_well_formed: float = Field(0.9, ge=0, le=1, description="of those answers, to serve")
     min_verified: float = Field(0.3, ge=0, le=1, description="of those answers, to serve")
     max_verified_loss: float = Field(
-        0.1, ge=0, le=1, description="of those answers, against the adapter that serves: more counts as a rise of fallbacks"
+        0.1,
+        ge=0,
+        le=1,
+        description="of those answers, against the adapter that serves: more counts as a rise of fallbacks",
     )
     tuning: TuningSettings = TuningSettings()
 

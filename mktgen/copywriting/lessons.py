@@ -1,7 +1,7 @@
 """What the small model is taught, and what is kept from it so that it can be judged.
 
-Kept back, by hash, the same in every training: a fifth of the cells (form, tone, slots), of which nothing is taught, and a fifth
-of the bank's wordings of the other cells. So what it writes for a cell that is kept back shows what it has understood, and
+Kept back, by hash, the same in every training: a fifth of the cells (form, tone, slots), of which nothing is taught, and a
+fifth of the bank's wordings of the other cells. So what it writes for a cell that is kept back shows what it has understood, and
 a wording that is kept back but written shows that it puts sentences together rather than recite them.
 """
 
@@ -55,7 +55,10 @@ def slot_sets(form: FormName, language: Language) -> list[frozenset[str]]:
 def cells(language: Language) -> tuple[Request, ...]:
     """All that may be asked for in a language, in order."""
     return tuple(
-        Request.of(form, language, tone, known) for form in FORMS for tone in TONES for known in slot_sets(form, language)
+        Request.of(form, language, tone, known)
+        for form in FORMS
+        for tone in TONES
+        for known in slot_sets(form, language)
     )
 
 
@@ -118,10 +121,9 @@ def pairs(frame: pl.DataFrame, language: Language) -> tuple[list[Pair], list[Pai
     return learned, judged
 
 
-def verbatim_share(drafts: Sequence[Wording], language: Language) -> float:
+def verbatim_share(drafts: Sequence[Wording]) -> float:
     """Of the drafts, those that the bank can put together word for word; 0 of none."""
-    known = in_bank(language)
-    return sum(draft.id in known for draft in drafts) / len(drafts) if drafts else 0.0
+    return sum(draft.id in in_bank(draft.language) for draft in drafts) / len(drafts) if drafts else 0.0
 
 
 def _of(cell: Request) -> list[Wording]:

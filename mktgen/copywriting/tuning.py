@@ -26,7 +26,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Protocol
 
-import numpy as np
 import peft
 import torch
 import transformers
@@ -82,7 +81,7 @@ class Tuner:
         path = _weights.weights()
         self._settings, self._threads = settings, threads
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        transformers.utils.logging.disable_progress_bar()
         lora = peft.LoraConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules=list(NAMES), bias="none")
         with self._reproducible():
             torch.manual_seed(seed)
@@ -255,7 +254,9 @@ class Tuner:
         moments = load(files[_MOMENTS])
         for name, value in self._learned.items():
             found = {moment: moments[f"{name} {moment}"] for moment in ("step", "exp_avg", "exp_avg_sq")}
-            optimiser.state[value] = {moment: found[moment].to(value.device if moment != "step" else "cpu") for moment in found}
+            optimiser.state[value] = {
+                moment: found[moment].to(value.device if moment != "step" else "cpu") for moment in found
+            }
         return Progress(**{**kept, "before": [tuple(pair) for pair in kept["before"]]}), optimiser
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""What a language model wrote, learned and was judged by. All of it is the same on every rerun: how long it took is not in it."""
+"""What a language model learned, was judged by and wrote. The same on every rerun: how long it took is not in it."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -94,9 +94,7 @@ def served(run: Run) -> Iterator[LanguageModel]:
 def phraser(run: Run, model: LanguageModel) -> Phraser:
     """Asks the model within the budget of the settings; answers are kept on S3."""
     settings = run.settings.copywriting
-    budget = Budget(
-        settings.tokens, settings.seconds, settings.answer_tokens, settings.answer_seconds, settings.tries
-    )
+    budget = Budget(settings.tokens, settings.seconds, settings.answer_tokens, settings.answer_seconds, settings.tries)
     return Phraser(model, budget, run.settings.seed, Answers(run.platform.objects, run.run_id), time.monotonic)
 
 
@@ -104,9 +102,7 @@ def counted(tally: Tally, drafts: Sequence[Wording]) -> CopyTally:
     """What goes into a document: nothing that another run would take another time for."""
     facts = {name: getattr(tally, name) for name in CopyTally.model_fields if hasattr(tally, name)}
     facts |= {"troubles": dict(sorted(tally.troubles.items())), "rules": dict(sorted(tally.rules.items()))}
-    by_language = {language: [one for one in drafts if one.language == language] for language in ("en", "zh")}
-    verbatim = sum(len(found) * verbatim_share(found, language) for language, found in by_language.items() if found)
-    return CopyTally(**facts, verbatim_share=verbatim / len(drafts) if drafts else 0.0)
+    return CopyTally(**facts, verbatim_share=verbatim_share(drafts))
 
 
 def prompts_digest(prompts: Iterable[str]) -> str:
@@ -140,13 +136,14 @@ def write_copy(run: Run) -> Outcome:
         return _ask(run, model, promotion.reason, promotion.serving, _weights.LANGUAGES)
 
 
-def _ask(
-    run: Run, model: LanguageModel, reason: str, learned_on: date | None, languages: Sequence[str]
-) -> Outcome:
+def _ask(run: Run, model: LanguageModel, reason: str, learned_on: date | None, languages: Sequence[str]) -> Outcome:
     asking, wanted = phraser(run, model), wanted_cells(run)
     asked = [cell for cell in wanted if cell.language in languages]
     drafts = [draft for cell in asked for draft in asking.drafts(cell, run.settings.copywriting.drafts)]
-    who = {cell.language: model.name if cell in asked else f"template bank: {model.name} does not write it" for cell in wanted}
+    who: dict[str, str] = {
+        cell.language: model.name if cell in asked else f"template bank: {model.name} does not write it"
+        for cell in wanted
+    }
     prompts = [model.asks(cell) for cell in asked]
     made = _drafted(run, reason, model.name, learned_on, who, prompts, drafts, asking.tally)
     seconds = asking.tally.seconds
@@ -156,8 +153,8 @@ def _ask(
 
 
 def wanted_cells(run: Run) -> list[Request]:
-    """What messages of the day may be asked for: the channel's form in the strategy's languages; with a discount where an offer's
-    face value is known, and without one where an offer's is not."""
+    """What messages of the day may be asked for: the channel's form in the strategy's languages; with a discount where the
+    face value of an offer is known, and without one where that of an offer is not."""
     form = channel_class(run.settings.strategy.channel).form
     known = run.table("offers")["face_value_minor"].is_not_null()
     told = {bool(value) for value in known.unique()} or {False}
@@ -170,7 +167,7 @@ def _drafted(
     reason: str,
     model: str,
     learned_on: date | None,
-    languages: dict[str, str],
+    languages: Mapping[str, str],
     prompts: list[str],
     drafts: list[Wording],
     tally: Tally,
@@ -178,7 +175,7 @@ def _drafted(
     unlike = {draft.id: draft for draft in drafts}
     report = CopyReport(
         partition=run.day, engine=run.settings.copywriting.engine, reason=reason, model=model, learned_on=learned_on,
-        prompts_sha256=prompts_digest(prompts) if prompts else "", languages=languages, cells=len(prompts),
+        prompts_sha256=prompts_digest(prompts) if prompts else "", languages=dict(languages), cells=len(prompts),
         tally=counted(tally, list(unlike.values())),
     )  # fmt: skip
     counts = report.tally
@@ -206,5 +203,3 @@ def drafts_of(wordings: pl.DataFrame) -> list[Wording]:
     """The other way."""
     columns = ("form", "language", "tone", "subject", "body", "origin")
     return [Wording(**row) for row in wordings.select(columns).iter_rows(named=True)]
-
-

@@ -143,7 +143,7 @@ def _report(run: Run, trials: pl.DataFrame, reason: str) -> WordingReport:
 
 
 def pool(run: Run, form: FormName, language: Language, drafts: Sequence[Wording]) -> Pool:
-    """The wordings that a day's messages are drawn from, chosen by what was learned up to that day. drafts: of a language model."""
+    """The wordings that a day's messages are drawn from, chosen by what was learned up to that day. drafts: of a model."""
     files, ours = run.files("wording_model"), [one for one in drafts if (one.form, one.language) == (form, language)]
     if MODEL not in files:
         return Pool(form, language, ours)

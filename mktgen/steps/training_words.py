@@ -46,7 +46,9 @@ def train_copywriter(run: Run) -> Outcome:
     settings = run.settings.copywriting
     if settings.engine != "embedded":
         reason = NOBODY if settings.engine == "template" else "the server's model is used as it is: nothing is trained"
-        return Outcome(documents={"copywriter_training": _untrained(run, reason)}, files={"copywriter": {}}, notes=[reason])
+        return Outcome(
+            documents={"copywriter_training": _untrained(run, reason)}, files={"copywriter": {}}, notes=[reason]
+        )
     from mktgen.copywriting.tuning import Tuner  # late: torch and transformers take seconds to import
     from mktgen.steps.train_worker import S3Checkpoints
 
