@@ -4,7 +4,7 @@ Starts by itself when `marketing_loop` has decided a day, whether or not its str
 earlier days must be known either way. The run has that day's partition key. It cannot be backfilled: backfill
 `marketing_loop`, and this follows, day by day.
 
-Collects the day's purchases and redemptions, joins them to earlier decisions and to what was really sent, holds demand
+Collects the day's purchases, redemptions and clicks, joins them to earlier decisions and to what was really sent, holds demand
 forecasts and churn warnings against what came, and predicted profit against realised, judges campaigns whose window is over,
 measures with maturity windows and looks for drift. `request_retraining` stores its answer, the reasons and which models they
 concern. `announce_retraining` is skipped unless the behaviour models are among them, and then starts `marketing_retraining`;
@@ -27,6 +27,7 @@ with DAG(
         step("collect_outcomes")
         >> step("attribute")
         >> step("collect_trials")
+        >> step("collect_clicks")
         >> step("judge_forecasts")
         >> step("judge_effects")
         >> step("assess_campaigns")

@@ -57,7 +57,7 @@ METRICS: Final = (
         "impressions of a message that were clicked at least once",
         "impressions of a message",
         "share of impressions",
-        "the session of the impression",
+        "words.click_days from the decision",
         ("has_impressions", "has_clicks"),
         "a click-through rate is clicks per impression, and both must be recorded",
     ),

@@ -9,7 +9,7 @@ from datetime import date
 import polars as pl
 
 from mktgen.cleaning.rules import Cleaned, Table, apply
-from mktgen.contracts import CAMPAIGNS, OFFERS, ORDER_LINES, QUARANTINE, RESPONSES, contract
+from mktgen.contracts import CAMPAIGNS, CLICKS, OFFERS, ORDER_LINES, QUARANTINE, RESPONSES, contract
 from mktgen.errors import PermanentError
 from mktgen.settings import CleaningSettings
 
@@ -32,7 +32,8 @@ class Inputs:
 
 @dataclass(frozen=True)
 class CleanDay:
-    """Canonical tables of a day (orders and responses always, others when they arrived), and what was refused.
+    """Canonical tables of a day (orders and responses always, clicks too where the source records any, others when they
+    arrived), and what was refused.
 
     `overflow` is a message for a person when too many rows of a table broke rules; the step must then stop.
     """
@@ -50,6 +51,8 @@ def clean_day(day: date, inputs: Inputs, settings: CleaningSettings, max_chars: 
             f"{day}: no transactions arrived and the source does not declare the day closed; check the delivery"
         )
     tables: dict[str, pl.DataFrame] = {"order_lines": ORDER_LINES.empty(), "responses": RESPONSES.empty()}
+    if "clicks" in inputs.tables:  # a day without clicks is known to have none
+        tables["clicks"] = CLICKS.empty()
     results: list[Cleaned] = []
     promotions = inputs.promotions
     for name in sorted(inputs.raw, key=_ORDER.index):
@@ -77,6 +80,7 @@ _ORDER = [
     "coupons",
     "offers",
     "deliveries",
+    "clicks",
 ]
 
 

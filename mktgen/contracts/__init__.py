@@ -7,6 +7,7 @@ shop's currency (Int64, cents for USD); identifiers are strings; customers are p
 from mktgen.contracts.base import RAW, UTC_TIME, Contract, ContractError, all_contracts, contract
 from mktgen.contracts.canonical import (
     CAMPAIGNS,
+    CLICKS,
     CONTEXT_PROMOTIONS,
     CUSTOMERS,
     EXPOSURES,
@@ -65,6 +66,10 @@ from mktgen.contracts.strategy import (
     SEGMENTS,
     SENDS,
     TRIALS,
+    WORDING_PAIRS,
+    WORDING_POOL,
+    WORDING_TRIALS,
+    WORDINGS,
 )
 
 __all__ = [
@@ -74,6 +79,7 @@ __all__ = [
     "CATEGORY_SCORES",
     "CHURN_OUTCOMES",
     "CHURN_WARNINGS",
+    "CLICKS",
     "CONTEXT_PROMOTIONS",
     "CUSTOMERS",
     "CUSTOMER_CATEGORIES",
@@ -121,6 +127,10 @@ __all__ = [
     "UTC_TIME",
     "VALIDATION_CUSTOMERS",
     "VALIDATION_RANKING",
+    "WORDINGS",
+    "WORDING_PAIRS",
+    "WORDING_POOL",
+    "WORDING_TRIALS",
     "Contract",
     "ContractError",
     "all_contracts",

@@ -123,3 +123,13 @@ RESPONSES = table(
     },
     key=["response_id"],
 )
+CLICKS = table(
+    "clicks",
+    {
+        "click_id": pl.String,
+        "exposure_id": pl.String,  # the message that was clicked
+        "customer_id": pl.String,
+        "clicked_on": pl.Date,
+    },
+    key=["click_id"],
+)

@@ -106,8 +106,59 @@ MESSAGES = table(
         "wording_id": pl.String,
         "origin": pl.String,  # template | model | fallback: another wording took the place of the one that was drawn
         "wording_propensity": pl.Float64,  # of the wording that was drawn
+        "cell": pl.String,  # the pool it was drawn from; see WORDING_POOL
     },
     key=["decision_id"],
+)
+_WORDING: dict[str, pl.DataType | type[pl.DataType]] = {
+    "cell": pl.String,  # form, language, tone and the slots that were known: see copywriting/request.py
+    "form": pl.String,
+    "language": pl.String,
+    "tone": pl.String,
+    "slots": pl.String,  # that were known, space-separated
+    "wording_id": pl.String,
+    "subject": pl.String,  # slots stand as {{name}}
+    "body": pl.String,
+    "origin": pl.String,  # template | model
+    "chance": pl.Float64,  # sums to 1 over a cell
+}
+WORDINGS = table(
+    "wordings",  # what a language model proposed and the verifier let pass, for the day's messages to be drawn from
+    {
+        "wording_id": pl.String,
+        "form": pl.String,
+        "language": pl.String,
+        "tone": pl.String,
+        "subject": pl.String,  # slots stand as {{name}}; "" where the form has none
+        "body": pl.String,
+        "slots": pl.String,  # that it says, space-separated
+        "origin": pl.String,  # model
+    },
+    key=["wording_id"],
+)
+WORDING_POOL = table(
+    "wording_pool",  # what the messages of a day were drawn from
+    dict(_WORDING),
+    key=["cell", "wording_id"],
+)
+WORDING_TRIALS = table(
+    "wording_trials",  # what was sent of a pool to a segment and clicked, once the days to click are over; 0 sends kept
+    {"decided_on": pl.Date, "segment_id": pl.String, **_WORDING, "sends": pl.Int64, "clicks": pl.Int64},
+    key=["decided_on", "cell", "segment_id", "wording_id"],
+)
+WORDING_PAIRS = table(
+    "wording_pairs",  # two wordings that were drawn at random and sent, and which was clicked more
+    {
+        "form": pl.String,
+        "language": pl.String,
+        "tone": pl.String,
+        "slots": pl.String,  # that were known, space-separated
+        "chosen_subject": pl.String,
+        "chosen_body": pl.String,
+        "rejected_subject": pl.String,
+        "rejected_body": pl.String,
+        "weight": pl.Float64,  # 2 P(chosen is clicked more) - 1
+    },
 )
 
 SENDS = table(

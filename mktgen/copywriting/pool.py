@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import polars as pl
+
+from mktgen.contracts import WORDING_POOL
 from mktgen.copywriting.bank import bank
 from mktgen.copywriting.forms import FormName, Language
+from mktgen.copywriting.request import Request
 from mktgen.copywriting.wording import Tone, Wording
 
 TEMPLATES: Final = 6  # of the bank, beside what a model wrote
-LEAST: Final = (
-    0.05  # chance of every wording, or equal parts where there are more than 20: what is learned must stay learnable
-)
+# This share of messages is drawn evenly among all wordings, however sure it is which is best: tastes move, and what is
+# learned must stay learnable. A share and not a chance of each, so that many wordings don't leave nothing for the best.
+EVEN: Final = 0.2
+# Wordings -> of each the probability that it is the best of them.
+Best = Callable[[Sequence[Wording]], Sequence[float]]
+
+
+def even(wordings: Sequence[Wording]) -> list[float]:
+    """Nothing is known of any."""
+    return [1.0 / len(wordings)] * len(wordings)
 
 
 @dataclass(frozen=True)
 class Pool:
     """Wordings of one form and language.
 
-    drafts: verified wordings of a model. weights: wording id -> how much likelier it is than one of weight 1, by what was
-    learned of its segment's answers; one that isn't named has 1.
+    drafts: verified wordings of a model. best: what was learned of them (preference.py); chances are drawn towards even ones.
     """
 
     form: FormName
     language: Language
     drafts: Sequence[Wording] = ()
-    weights: Mapping[str, float] = field(default_factory=dict)
+    best: Best = even
     _cells: dict[tuple[Tone, frozenset[str]], list[tuple[Wording, float]]] = field(default_factory=dict)
 
     def chances(self, tone: Tone, known: frozenset[str]) -> list[tuple[Wording, float]]:
@@ -48,6 +58,21 @@ class Pool:
                 return [*found[place:], *found[:place]]
         return found
 
+    def cell(self, tone: Tone, known: frozenset[str]) -> str:
+        """Names what a message was drawn from."""
+        return Request.of(self.form, self.language, tone, known).key
+
+    def log(self) -> pl.DataFrame:
+        """contracts.WORDING_POOL: everything that was drawn from so far, with its chances."""
+        rows = []
+        for (tone, known), cell in self._cells.items():
+            asked = Request.of(self.form, self.language, tone, known)
+            of_cell = {"cell": asked.key, "form": self.form, "language": self.language, "tone": tone}
+            for one, chance in cell:
+                text = {"subject": one.subject, "body": one.body, "wording_id": one.id, "origin": one.origin}
+                rows.append({**of_cell, "slots": " ".join(asked.slots), **text, "chance": chance})
+        return WORDING_POOL.check(pl.DataFrame(rows, schema=WORDING_POOL.columns).sort("cell", "wording_id"))
+
     def _usable(self, tone: Tone, known: frozenset[str]) -> list[Wording]:
         ours = [draft for draft in self.drafts if draft.tone == tone and draft.slots <= known]
         if "discount" in known:
@@ -58,8 +83,5 @@ class Pool:
     def _weighed(self, usable: list[Wording]) -> list[tuple[Wording, float]]:
         if not usable:
             return []
-        floor = min(LEAST, 1.0 / len(usable))
-        weights = [max(self.weights.get(wording.id, 1.0), 0.0) for wording in usable]
-        total = sum(weights) or 1.0
-        shares = [weight / total if sum(weights) else 1.0 / len(usable) for weight in weights]
-        return [(one, floor + (1.0 - floor * len(usable)) * share) for one, share in zip(usable, shares, strict=True)]
+        likely = self.best(usable)
+        return [(one, EVEN / len(usable) + (1.0 - EVEN) * p) for one, p in zip(usable, likely, strict=True)]

@@ -51,12 +51,13 @@ class Day:
 @dataclass(frozen=True)
 class Written:
     """What one contact is told. origin: of the wording, or `fallback` where it took the place of the one that was drawn;
-    chance: of the one that was drawn."""
+    chance: of the one that was drawn; cell: what it was drawn from."""
 
     wording: Wording
     text: Text
     origin: str
     chance: float
+    cell: str
 
 
 def write_messages(
@@ -79,6 +80,7 @@ def write_messages(
             "wording_id": said.wording.id,
             "origin": said.origin,
             "wording_propensity": said.chance,
+            "cell": said.cell,
         }
         for decision, said in written(day, contacted(day.decisions), pool)
     ]
@@ -155,13 +157,14 @@ def _compose(
     pool: Pool, tone: Tone, told: Facts, decision_id: str, texts: dict[tuple[str, Facts], Text | None]
 ) -> Written | None:
     """The first wording that the verifier lets pass: the one drawn, the others, the plain one."""
-    drawn = pool.drawn(tone, frozenset(told.values), decision_id)
+    known = frozenset(told.values)
+    drawn = pool.drawn(tone, known, decision_id)
     plain = bank(pool.language).fallback(pool.form, tone)
     for place, wording in enumerate((*(one for one, _ in drawn), plain)):
         text = _verified(wording, told, texts)
         if text is not None:
             origin = wording.origin if place == 0 and drawn else "fallback"
-            return Written(wording, text, origin, drawn[0][1] if drawn else 1.0)
+            return Written(wording, text, origin, drawn[0][1] if drawn else 1.0, pool.cell(tone, known))
     return None
 
 

@@ -20,12 +20,14 @@ PREFIX: Final = "market/inbox"
 
 @dataclass(frozen=True)
 class Delivery:
-    """`customer_id` as the shop knows it: a pseudonym."""
+    """`customer_id` as the shop knows it: a pseudonym. subject, body: as the customer reads them."""
 
     send_id: str
     customer_id: str
     offer_id: str
     sent_for: date
+    subject: str
+    body: str
 
     @property
     def arrives(self) -> date:
@@ -49,9 +51,9 @@ def parse(name: str, body: bytes) -> Delivery:
     """A message of the inbox. Raises PermanentError naming the object that can't be read."""
     try:
         fields = json.loads(body)
-        delivery = Delivery(
-            fields["send_id"], fields["customer_id"], fields["offer_id"], date.fromisoformat(fields["sent_for"])
-        )
+        texts = (str(fields["subject"]), str(fields["body"]))
+        day = date.fromisoformat(fields["sent_for"])
+        delivery = Delivery(fields["send_id"], fields["customer_id"], fields["offer_id"], day, *texts)
     except (ValueError, KeyError, TypeError) as error:
         raise PermanentError(
             f"{name} is no message of the market's channel ({error!r}): remove it, or mend it"

@@ -10,6 +10,7 @@ so it is exact given the panel's organic outcomes, and a best guess where these 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -20,6 +21,7 @@ from mktgen.market_sim.behaviour import Chances, chances
 from mktgen.market_sim.chance import Floats
 from mktgen.market_sim.panel import KNOWN_DAYS
 from mktgen.market_sim.people import everybody_alike, nature
+from mktgen.market_sim.reading import Message, click_chances
 from mktgen.market_sim.scenario import Scenario
 
 NODES: Final = 15  # of the Gauss-Hermite rule
@@ -74,6 +76,11 @@ def reserved_costs(scenario: Scenario) -> Floats:
     """Contact cost + face value [A]: the most that an action can cost, what a cautious budget is charged."""
     contact = scenario.contact_cost_minor
     return np.array([0.0, *(contact + offer.face_value_minor for offer in scenario.offers.values())])
+
+
+def click_rates(panel: pl.DataFrame, messages: Sequence[Message], scenario: Scenario) -> Floats:
+    """P(clicks) of every message for every customer [N, M], to someone who knows what customers are by nature."""
+    return click_chances(panel, nature(panel["customer_id"], scenario), messages, scenario)
 
 
 def _profit(own: Chances, organic: _Organic, scenario: Scenario) -> Floats:

@@ -18,14 +18,15 @@ class Nature:
 
     persuadable: Floats
     annoyed: Floats
+    reader: Floats
 
 
 def nature(customers: pl.Series, scenario: Scenario) -> Nature:
     people = chance.keys(customers)
-    terms = [chance.normal(chance.salted(people, scenario.people_seed, name)) for name in ("persuadable", "annoyed")]
-    return Nature(*terms)
+    names = ("persuadable", "annoyed", "reader")
+    return Nature(*(chance.normal(chance.salted(people, scenario.people_seed, name)) for name in names))
 
 
 def everybody_alike(customers: int, term: float) -> Nature:
-    """Both terms the same for all: a node of an integral over what can't be seen."""
-    return Nature(np.full(customers, term), np.full(customers, term))
+    """All terms the same for all: a node of an integral over what can't be seen."""
+    return Nature(*(np.full(customers, term) for _ in range(3)))

@@ -6,9 +6,10 @@ A file may start from another one (`like: strong`) and say only what differs, ke
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import date
 from importlib.resources import files
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -101,6 +102,40 @@ class Reporting(Section):
         return self
 
 
+class Cue(Section):
+    """Something in a message's text that a customer notices, and how much more or less likely a click is for it."""
+
+    part: Literal["subject", "body", "both"] = "both"
+    pattern: str = Field(min_length=1, description="regular expression, upper and lower case alike")
+    liking: Logit = Field(description="added to the logit of a click where the text has it")
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        try:
+            re.compile(self.pattern)
+        except re.error as error:
+            raise ValueError(f"pattern {self.pattern!r}: {error}") from None
+        if "affinity" in self.liking.weights:
+            raise ValueError("words are liked whatever the offer: affinity can't be among the weights")
+        return self
+
+
+class Reading(Section):
+    """What customers make of the words of a message. A click is an outcome of its own: it changes nothing that is bought."""
+
+    strength: float = Field(1.0, ge=0, description="all likings times this; 0 = no word makes a difference")
+    click: Logit = Field(description="logit of a click, whatever the words")
+    hidden: float = Field(0.0, ge=0, description="logit per standard deviation of what nobody can see")
+    cues: dict[str, Cue] = Field(default_factory=dict)
+    delay_days: tuple[int, ...] = Field((0,), min_length=1, description="days after delivery, each equally likely")
+
+    @model_validator(mode="after")
+    def _not_early(self) -> Self:
+        if min(self.delay_days) < 0 or "affinity" in self.click.weights:
+            raise ValueError("nothing is clicked before it is there, and clicks don't depend on affinity")
+        return self
+
+
 class Scenario(Section):
     """One market. All money in minor units, all chances per contact."""
 
@@ -118,6 +153,7 @@ class Scenario(Section):
     incremental: Incremental
     annoyance: Annoyance = Annoyance()
     reporting: Reporting = Reporting()
+    reading: Reading
     drift: Drift | None = None
     offers: dict[str, Offer] = Field(min_length=1)
 
@@ -139,7 +175,7 @@ class Scenario(Section):
     @property
     def horizon_days(self) -> int:
         """How long a delivery changes days, the day of delivery included."""
-        return self.window_days + max(self.later_days, *self.reporting.delay_days)
+        return self.window_days + max(self.later_days, *self.reporting.delay_days, *self.reading.delay_days)
 
     @property
     def digest(self) -> str:

@@ -13,7 +13,10 @@ from mktgen.market_sim import inbox
 from mktgen.sources.base import ObjectReader
 
 _READERS: Final = 16  # objects fetched at a time
-DELIVERIES: Final = {"send_id": pl.String, "customer_id": pl.String, "offer_id": pl.String, "arrives": pl.Date}
+DELIVERIES: Final = {
+    "send_id": pl.String, "customer_id": pl.String, "offer_id": pl.String, "arrives": pl.Date,
+    "subject": pl.String, "body": pl.String,
+}  # fmt: skip
 
 
 class Inbox:
@@ -46,7 +49,7 @@ class Inbox:
             for name, body in zip(missing, readers.map(self._body, missing), strict=True):
                 self._read[name] = inbox.parse(name, body)
         found = [self._read[name] for name in names]
-        rows = [(one.send_id, one.customer_id, one.offer_id, one.arrives) for one in found]
+        rows = [(one.send_id, one.customer_id, one.offer_id, one.arrives, one.subject, one.body) for one in found]
         return pl.DataFrame(rows, schema=DELIVERIES, orient="row").sort("arrives", "send_id")
 
     def _body(self, name: str) -> bytes:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Final
 
 import polars as pl
 
 from mktgen.market_sim.scenario import Scenario
-from mktgen.sources._complete_journey_mapping import day_of, malformed, minor
+from mktgen.sources._complete_journey_mapping import PSEUDONYM, day_of, malformed, minor
 from mktgen.sources.base import Rule, TableMapping
+
+SEND_ID: Final = r"^[0-9a-f]{32}$"
 
 
 def mappings(day: date, scenario: Scenario) -> dict[str, TableMapping]:
-    return {"offers": _offers(), "deliveries": _deliveries(day, scenario)}
+    return {"offers": _offers(), "deliveries": _deliveries(day, scenario), "clicks": _clicks(day)}
 
 
 def _offers() -> TableMapping:
@@ -47,7 +50,7 @@ def _deliveries(day: date, scenario: Scenario) -> TableMapping:
         canonical="exposures",
         parsed={"_day": day_of("delivered_on")},
         rules=(
-            malformed("household_id", r"^c[0-9a-f]{16}$"),
+            malformed("household_id", PSEUDONYM),
             Rule("campaign_unknown", "campaign_id", ~pl.col("campaign_id").is_in(own).fill_null(False)),
             Rule("date_unreadable", "delivered_on", pl.col("_day").is_null()),
             Rule("outside_partition", "delivered_on", pl.col("_day") != day),
@@ -61,4 +64,26 @@ def _deliveries(day: date, scenario: Scenario) -> TableMapping:
             "propensity": pl.lit(None, pl.Float64),
         },
         key=("send_id",),
+    )
+
+
+def _clicks(day: date) -> TableMapping:
+    """Clicks of messages that we sent, on the day they were made."""
+    return TableMapping(
+        table="clicks",
+        canonical="clicks",
+        parsed={"_day": day_of("clicked_on")},
+        rules=(
+            malformed("household_id", PSEUDONYM),
+            malformed("send_id", SEND_ID),
+            Rule("date_unreadable", "clicked_on", pl.col("_day").is_null()),
+            Rule("outside_partition", "clicked_on", pl.col("_day") != day),
+        ),
+        columns={
+            "click_id": pl.col("click_id"),
+            "exposure_id": pl.col("send_id"),
+            "customer_id": pl.col("household_id"),
+            "clicked_on": pl.col("_day"),
+        },
+        key=("click_id",),
     )

@@ -140,6 +140,16 @@ def deliveries(arrived: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def clicks(clicked: pl.DataFrame, day: date) -> pl.DataFrame:
+    """Raw `clicks`: messages that were clicked on a day, each once."""
+    return clicked.select(
+        click_id=pl.format("{}:1", "send_id"),
+        send_id="send_id",
+        household_id="customer_id",
+        clicked_on=pl.lit(day.isoformat()),
+    )
+
+
 def campaign_tables(scenario: Scenario, catalogue: pl.DataFrame, first: date, last: date) -> dict[str, pl.DataFrame]:
     """Campaigns, coupons and offers of the market: one campaign per offer, from the first day to the last."""
     goods = catalogue.filter("merchandise").sort("item_id")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
 
@@ -10,6 +11,7 @@ import polars as pl
 from mktgen.market_sim import copies
 from mktgen.market_sim.effects import Effects, combined, effects
 from mktgen.market_sim.panel import KNOWN_DAYS, Organic, panel, visits
+from mktgen.market_sim.reading import CLICKS, clicks
 from mktgen.market_sim.response import respond
 from mktgen.market_sim.scenario import Scenario
 from mktgen.settings import MarketSettings
@@ -22,6 +24,14 @@ from mktgen.sources.complete_journey import CompleteJourney
 Listing = dict[date, list[str]]  # names of messages by the day they arrive
 
 
+@dataclass(frozen=True)
+class _Wave:
+    """What one day's deliveries do: changes of days, and clicks (market_sim/reading.py: CLICKS) with the wave as a column."""
+
+    effects: Effects
+    clicks: pl.DataFrame
+
+
 class World:
     """The market behind the rows: `base` has the organic days, `inbox` what was delivered."""
 
@@ -29,7 +39,7 @@ class World:
         self, base: CompleteJourney, scenario: Scenario, settings: MarketSettings, key: str, inbox: Inbox
     ) -> None:
         self._base, self._scenario, self._settings, self._key, self._inbox = base, scenario, settings, key, inbox
-        self._waves: dict[str, Effects] = {}
+        self._waves: dict[str, _Wave] = {}
 
     @cached_property
     def people(self) -> pl.DataFrame:
@@ -64,7 +74,17 @@ class World:
         """What deliveries up to a day change on it and around it."""
         listing = self.listing(day)
         waves = self._waves_until(day, self._scenario.horizon_days)
-        return combined([self._wave(wave, listing) for wave in waves if listing[wave]])
+        return combined([self._wave(wave, listing).effects for wave in waves if listing[wave]])
+
+    def clicks(self, day: date) -> pl.DataFrame:
+        """send_id and customer_id (the pseudonym) of the messages that are clicked on a day, sorted."""
+        listing = self.listing(day)
+        waves = self._waves_until(day, max(self._scenario.reading.delay_days) + 1)
+        made = [pl.DataFrame(schema={**CLICKS, "wave": pl.Date})]
+        made += [self._wave(wave, listing).clicks for wave in waves if listing[wave]]
+        today = pl.col("wave") + pl.duration(days="clicked_after_days") == day
+        found = pl.concat(made).filter(today).rename({"customer_id": "market_id"})
+        return found.join(self.people, on="market_id").select("send_id", "customer_id").sort("send_id")
 
     def _waves_until(self, day: date, days: int) -> list[date]:
         """The last `days` days up to one, itself among them, on which a message can have arrived."""
@@ -80,8 +100,8 @@ class World:
         ]
         return Organic(pl.concat(days).sort("customer_id", "business_date"), *self._history(self.people))
 
-    def _wave(self, wave: date, listing: Listing) -> Effects:
-        """Effects of what arrived on one day, computed once for each state of the inbox."""
+    def _wave(self, wave: date, listing: Listing) -> _Wave:
+        """What comes of the messages that arrived on one day, computed once for each state of the inbox."""
         remembered = self._waves_until(wave - timedelta(days=1), self._scenario.memory_days)
         before = [name for earlier in remembered for name in listing[earlier]]
         state = "\n".join([str(wave), *before, *listing[wave]])
@@ -89,7 +109,7 @@ class World:
             self._waves[state] = self._computed(wave, listing[wave], before)
         return self._waves[state]
 
-    def _computed(self, wave: date, names: list[str], before: list[str]) -> Effects:
+    def _computed(self, wave: date, names: list[str], before: list[str]) -> _Wave:
         scenario, seed = self._scenario, self._settings.seed
         offers = {scenario.offer_id(name): name for name in scenario.offers}
         action = pl.col("offer_id").replace_strict(offers, default=None, return_dtype=pl.String)
@@ -104,11 +124,14 @@ class World:
             organic, wave, scenario, self._known(before).select(customer_id="market_id", contacted_on="arrives")
         )
         if known.is_empty():
-            return combined([])
+            return _Wave(combined([]), pl.DataFrame(schema={**CLICKS, "wave": pl.Date}))
+        read = arrived.select("send_id", "subject", "body", customer_id="market_id")
+        clicked = clicks(known, read, scenario, seed).with_columns(wave=pl.lit(wave))
         actions = known.join(arrived, left_on="customer_id", right_on="market_id", how="left", maintain_order="left")
         responses = respond(known, actions["action"], scenario, seed)
         closed = [wave + timedelta(days=n) for n in range(scenario.window_days)]
-        return effects(responses, lines, scenario, seed, [day for day in closed if self._base.is_closed(day)])
+        shut = [day for day in closed if self._base.is_closed(day)]
+        return _Wave(effects(responses, lines, scenario, seed, shut), clicked)
 
     def _known(self, names: list[str]) -> pl.DataFrame:
         """Deliveries to customers whom the market has, with household, copy and market_id."""

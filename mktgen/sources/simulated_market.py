@@ -36,7 +36,7 @@ class SimulatedMarket:
     name = "simulated_market"
     capabilities = Capabilities(
         has_impressions=True,  # a delivery is known; whether it was looked at isn't
-        has_clicks=False,
+        has_clicks=True,  # of the messages' own texts, by the scenario's taste in words
         has_propensity=True,  # ours: decisions are the only contacts of the market's campaigns
         has_randomised_holdout=True,  # ours
         has_cost=True,  # the scenario's assumptions
@@ -45,7 +45,7 @@ class SimulatedMarket:
     live = True
     renews_offers = True
     reference_tables = CompleteJourney.reference_tables
-    tables = (*CompleteJourney.tables, "offers", "deliveries")
+    tables = (*CompleteJourney.tables, "offers", "deliveries", "clicks")
     timezone = CompleteJourney.timezone
     currency = CompleteJourney.currency
     first_day = CompleteJourney.first_day
@@ -117,6 +117,9 @@ class SimulatedMarket:
         arrived = self._world.arrived(day)
         if arrived.height:
             result["deliveries"] = rows.deliveries(arrived)
+        clicked = self._world.clicks(day)
+        if clicked.height:
+            result["clicks"] = rows.clicks(clicked, day)
         result |= self._changed(day, result)
         return {name: _numbered(frame) for name, frame in result.items()}
 

@@ -15,9 +15,10 @@ from mktgen.documents import AllocationReport, LaunchEvidence, Promotion
 from mktgen.execution.channels import channel_class
 from mktgen.models.base import CategoryModel, History, Model, VectorModel
 from mktgen.settings import FeatureSettings
-from mktgen.steps import proposing, responding
+from mktgen.steps import learning_words, proposing, responding
 from mktgen.steps.data import days_between
 from mktgen.steps.dispatched import decisions_in_force
+from mktgen.steps.drafting import drafts_of
 from mktgen.steps.runner import Outcome, Platform, Read, Run
 from mktgen.steps.training import CAMPAIGN_TABLES, REDEMPTION, campaign_reads, training_day
 from mktgen.steps.validation import champion_days, load_model
@@ -311,6 +312,8 @@ def brief_reads(day: date, platform: Platform) -> list[Read]:
         *today(("recommendations",), day, "recommend"),
         *today(("segments",), day, "segment"),
         *today(("reasons",), day, "explain"),
+        *today(("wording_model",), day, "learn_wording"),
+        *today(("wordings",), day, "write_copy"),
         *today(("customer_classes", "response_scores"), day, "estimate_response"),
         catalogue(platform),
         *(read for read in campaign_reads(day, platform) if read.artefact in ("campaigns", "offers")),
@@ -325,8 +328,10 @@ def write_briefs(run: Run) -> Outcome:
     decisions, recommended, items, terms, profiles, campaigns = (run.table(name) for name in names)
     day = writer.Day(decisions, recommended, items, terms, profiles, campaigns)
     form = channel_class(settings.channel).form
-    messages = writer.write_messages(day, settings, form)
-    told = variants.variants(day, settings.languages, {})
+    pool = learning_words.pool(run, form, settings.languages[0], drafts_of(run.table("wordings")))
+    messages = writer.write_messages(day, settings, form, pool)
+    drawn_from = pool.log()  # before briefs look at it for other cells
+    told = variants.variants(day, settings.languages, {(pool.form, pool.language): pool})
     effects = run.table("response_scores")
     classes = class_summary.class_summaries(run.table("customer_classes"), decisions, effects)
     draft = document.build_strategy(
@@ -355,4 +360,8 @@ def write_briefs(run: Run) -> Outcome:
     briefs = brief.write_briefs(draft, day, told, around, settings)
     fallbacks = messages.filter(pl.col("origin") == "fallback").height
     note = f"{len(draft.campaigns)} campaigns, {messages.height} messages, {fallbacks} in other words than were drawn"
-    return Outcome(tables={"messages": messages}, documents={"strategy_draft": draft, "briefs": briefs}, notes=[note])
+    return Outcome(
+        tables={"messages": messages, "wording_pool": drawn_from},
+        documents={"strategy_draft": draft, "briefs": briefs},
+        notes=[note],
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import date
 
-from mktgen.contracts import DECISIONS
+from mktgen.contracts import DECISIONS, MESSAGES
 from mktgen.documents import Approval, PublishedStrategy
 from mktgen.errors import MissingArtefact
 from mktgen.steps.runner import Platform
@@ -33,6 +33,18 @@ def dispatched_decisions(platform: Platform, sends: Iterable[Manifest]) -> tuple
         found.pop(decisions.digest, None)
         found[decisions.digest] = decisions
     return tuple(filter(_readable, found.values()))
+
+
+def dispatched_messages(platform: Platform, sends: Manifest) -> tuple[Manifest, Manifest] | None:
+    """The messages that a dispatch went by, and the pool of wordings that they were drawn from. None: they were written before
+    pools were kept, or under another contract."""
+    release = _release(platform, sends)
+    artefact, day, run = parse_uri(release.messages_uri) if release else ("", date.min, "")
+    messages = platform.store.manifest_of_run(artefact, day, run) if release else None
+    pool = platform.store.manifest_of_run("wording_pool", day, run) if release else None
+    if messages is None or pool is None or messages.contract != MESSAGES.fingerprint:
+        return None
+    return messages, pool
 
 
 def approvals(platform: Platform, day: date) -> tuple[Manifest, ...]:
@@ -87,17 +99,23 @@ def stored_runs(store: Store, artefact: str, day: date) -> list[Manifest]:
 
 
 def _decisions_of(platform: Platform, sends: Manifest) -> Manifest:
+    release = _release(platform, sends)
+    uri = release.decisions_uri if release else ""
+    found = platform.store.manifest_of_run(*parse_uri(uri)) if uri else None
+    if found is None:
+        raise MissingArtefact(
+            f"the sends of {sends.partition} (run {sends.run}) went by decisions that are gone "
+            f"({uri or 'their release too'}): what was sent can't be followed. Restore them from a backup of the bucket, or "
+            "set the day's sends aside"
+        )
+    return found
+
+
+def _release(platform: Platform, sends: Manifest) -> PublishedStrategy | None:
     store, day = platform.store, date.fromisoformat(sends.partition)
     run = next((parent.run for parent in sends.parents if parent.artefact == "published"), "")
     release = store.manifest_of_run("published", day, run) if run else None
-    uri = store.read_document(release, PublishedStrategy).decisions_uri if release else ""
-    found = store.manifest_of_run(*parse_uri(uri)) if uri else None
-    if found is None:
-        raise MissingArtefact(
-            f"the sends of {day} (run {sends.run}) went by decisions that are gone ({uri or 'their release too'}): what "
-            "was sent can't be followed. Restore them from a backup of the bucket, or set the day's sends aside"
-        )
-    return found
+    return store.read_document(release, PublishedStrategy) if release else None
 
 
 def _readable(decisions: Manifest) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from typing import Final
 
@@ -11,6 +12,7 @@ import polars as pl
 from mktgen.contracts import EFFECT_LEDGER
 from mktgen.documents import EffectReports
 from mktgen.feedback import forecasts, measurement
+from mktgen.feedback.clicks import impressions
 from mktgen.feedback.effect_ledger import PROGRAMME, effect_ledger
 from mktgen.feedback.metrics import Observed, ours
 from mktgen.feedback.programme import Economics, Sent, began, programme_arms
@@ -116,7 +118,16 @@ def measure_reads(day: date, platform: Platform) -> list[Read]:
         *today(("effect_ledger",), day, "judge_effects"),
         *today(("effect_reports",), day, "assess_campaigns"),
     ]
-    return [*sent_reads(day, platform), *effects, *judged]
+    return [*sent_reads(day, platform), *_click_reads(day, platform), *effects, *judged]
+
+
+def _click_reads(day: date, platform: Platform) -> list[Read]:
+    """What was sent in the days in sight and clicked since, where the source records clicks."""
+    if not platform.source.capabilities.has_clicks:
+        return []
+    followed = window(day, platform)
+    sent = tuple(found for found in platform.store.partitions("sends") if followed[0] <= found < day)
+    return [Read("sends", sent, required=False), Read("clicks", followed if sent else (), required=False)]
 
 
 def measure(run: Run) -> Outcome:
@@ -124,8 +135,12 @@ def measure(run: Run) -> Outcome:
     capabilities = run.platform.source.capabilities.as_dict() | {LIVE: run.platform.source.live}
     foresight = forecasts.forecast_metrics(run.table("demand_outcomes"), run.table("churn_outcomes"))
     ledger, settings = run.table("effect_ledger"), run.settings.feedback
+    observed = _observed(run, ledger)
+    if run.platform.source.capabilities.has_clicks:
+        sends, clicks = run.table("sends"), run.table("clicks")
+        observed = replace(observed, impressions=impressions(sends, clicks, run.settings.words.click_days, run.day))
     report = measurement.measure(
-        run.table("attributions"), settings, capabilities, run.day, foresight, _observed(run, ledger), ledger
+        run.table("attributions"), settings, capabilities, run.day, foresight, observed, ledger
     )
     verdicts = run.document("effect_reports", EffectReports).notes
     report = report.model_copy(update={"notes": [*report.notes, *verdicts]})

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, timedelta
 from typing import Final
 
 import polars as pl
 
 from mktgen.contracts import RESPONSE_FACTS
+from mktgen.errors import TransientError
 from mktgen.response.contact_facts import FATIGUE_DAYS, contact_facts, with_contact_facts
 from mktgen.steps.runner import Platform, Read, Run
 from mktgen.steps.training import campaign_reads
 from mktgen.strategy.offers import running_campaigns
 
 FACTS: Final = ("customer_features", "customer_scores", "response_facts")  # what covariates are made of
+
+
+def wait_for_feedback(
+    collector: str, dispatched: Iterable[date], window_days: int, day: date, platform: Platform
+) -> None:
+    """What is learned must not depend on how fast the feedback of the days before was. Raises TransientError where what was
+    dispatched has matured before `day`, the loop of the day on which it did has decided, and its feedback has not run
+    `collector` (`collect_trials`, which writes `trials`, or `collect_clicks`, which writes `wording_trials`)."""
+    store, artefact = platform.store, {"collect_trials": "trials", "collect_clicks": "wording_trials"}[collector]
+    over = [sent + timedelta(days=window_days) for sent in dispatched if sent + timedelta(days=window_days) < day]
+    there = {found.partition for found in store.currents(artefact, over)}
+    decided = store.currents("decisions", [found for found in over if found.isoformat() not in there])
+    if decided:
+        late = decided[0].partition
+        raise TransientError(
+            f"{day} learns from what the feedback of {late} has not collected yet ({artefact}). It follows marketing_loop by "
+            "itself and this is tried again; if it failed, clear it in marketing_feedback, or: python -m mktgen run "
+            f"{collector} --partition {late}"
+        )
 
 
 def past_reads(decided: tuple[date, ...]) -> list[Read]:

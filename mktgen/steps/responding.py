@@ -13,7 +13,6 @@ import polars as pl
 
 from mktgen.contracts import CUSTOMER_CLASSES, HELD_OUT_EFFECTS, RESPONSE_SCORES
 from mktgen.documents import ResponseComparison, ResponsePromotion, ResponseReport, RetrainingRequest
-from mktgen.errors import TransientError
 from mktgen.response.classes import customer_classes
 from mktgen.response.contact_facts import aligned
 from mktgen.response.learning import Learned, learn
@@ -22,7 +21,15 @@ from mktgen.response.past import held_out_effects
 from mktgen.response.succession import against_champion
 from mktgen.response.trials import NotRandomised, TooFewTrials
 from mktgen.settings import Settings, StrategySettings
-from mktgen.steps.known import FACTS, covariates, facts_of_today, facts_reads, known_by_day, past_reads
+from mktgen.steps.known import (
+    FACTS,
+    covariates,
+    facts_of_today,
+    facts_reads,
+    known_by_day,
+    past_reads,
+    wait_for_feedback,
+)
 from mktgen.steps.runner import Outcome, Platform, Read, Run
 from mktgen.steps.training import campaign_reads
 from mktgen.steps.uplift import offers_by_scope, targeting_figures
@@ -40,7 +47,10 @@ def learn_reads(day: date, platform: Platform) -> list[Read]:
     # Days without trials have no decision behind them, hence perhaps no features either.
     kept = (found for found in platform.store.currents("trials", days) if found.rows)
     matured = tuple(date.fromisoformat(found.partition) for found in kept)
-    _wait_for_feedback(first, day, platform)
+    sent = [
+        found for found in platform.store.partitions("sends") if found >= first - timedelta(settings.matured_after_days)
+    ]
+    wait_for_feedback("collect_trials", sent, settings.matured_after_days, day, platform)
     decided = tuple(found - timedelta(days=settings.matured_after_days) for found in matured)
     facts = past_reads(decided)
     requests = platform.store.partitions("retraining_request") if matured else []
@@ -54,22 +64,6 @@ def learn_reads(day: date, platform: Platform) -> list[Read]:
         Read("retraining_request", asked, required=False),
         Read("response_model", version, required=False),
     ]
-
-
-def _wait_for_feedback(first: date, day: date, platform: Platform) -> None:
-    """What is learned must not depend on how fast the feedback of the days before was. Raises TransientError where trials of a
-    day that was dispatched have matured, the loop of that day has decided, and its feedback has not collected them."""
-    store, window = platform.store, timedelta(days=platform.settings.response.matured_after_days)
-    over = [sent + window for sent in store.partitions("sends") if first <= sent + window < day]
-    there = {found.partition for found in store.currents("trials", over)}
-    decided = store.currents("decisions", [found for found in over if found.isoformat() not in there])
-    if decided:
-        late = decided[0].partition
-        raise TransientError(
-            f"learn_response of {day}: the feedback of {late} has not collected its trials yet. It follows marketing_loop by "
-            f"itself and this is tried again; if it failed, clear it in marketing_feedback, or: python -m mktgen run "
-            f"collect_trials --partition {late}"
-        )
 
 
 def promotion_before(day: date, platform: Platform) -> tuple[date, ...]:

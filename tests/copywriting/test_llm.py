@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -182,7 +183,29 @@ def test_a_rerun_asks_for_nothing_again(server: Server, model: OpenAICompatible)
     again = phraser(model, cache=cache)
     assert again.drafts(SMS, 1) == first
     assert len(server.asked) == asked
-    assert (again.tally.cached, again.tally.tokens) == (1, 0)
+    assert (again.tally.cached, again.tally.tokens, again.tally.seconds) == (1, 50, 0.0)
+
+
+def test_a_rerun_comes_to_the_same_where_the_first_run_met_trouble(server: Server, model: OpenAICompatible) -> None:
+    server.script = [(401, b""), said("nonsense"), said(GOOD)]
+    cache: dict[str, str] = {}
+    first = phraser(model, cache=cache)
+    found = first.drafts(SMS, 2)
+    server.script = [said(json.dumps({"body": "Use this coupon for {{item}} until {{valid_to}}."}))]
+    again = phraser(model, cache=cache)
+    assert again.drafts(SMS, 2) == found
+    assert replace(again.tally, cached=0) == replace(first.tally, seconds=0.0)
+    assert again.tally.cached == again.tally.asked == 4
+
+
+def test_what_is_not_asked_for_want_of_time_is_not_asked_on_a_rerun_either(
+    server: Server, model: OpenAICompatible
+) -> None:
+    server.script = [said(GOOD)]
+    cache: dict[str, str] = {}
+    assert phraser(model, Budget(seconds=0.0), cache).drafts(SMS, 1) == []
+    again = phraser(model, cache=cache)
+    assert (again.drafts(SMS, 1), again.tally.stopped) == ([], "300 s are over")
 
 
 def test_a_budget_of_tokens_or_of_time_ends_the_asking(server: Server, model: OpenAICompatible) -> None:
@@ -192,5 +215,5 @@ def test_a_budget_of_tokens_or_of_time_ends_the_asking(server: Server, model: Op
     assert (by_tokens.tally.asked, by_tokens.tally.stopped) == (3, "150 tokens spent, 120 allowed")
     by_time = phraser(model, Budget(seconds=0.0))
     assert by_time.drafts(EMAIL, 5) == []
-    assert (by_time.tally.asked, by_time.tally.stopped) == (0, "0 s are over")
+    assert (by_time.tally.asked, by_time.tally.troubled, by_time.tally.stopped) == (1, 1, "0 s are over")
     assert by_time.tally.fallback_share == 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 
 import polars as pl
@@ -11,7 +12,7 @@ from polars.testing import assert_frame_equal
 from mktgen.copywriting.bank import bank
 from mktgen.copywriting.facts import facts
 from mktgen.copywriting.forms import FORMS
-from mktgen.copywriting.pool import LEAST, Pool
+from mktgen.copywriting.pool import EVEN, Best, Pool, even
 from mktgen.copywriting.verifier import problems
 from mktgen.copywriting.wording import TONES, Wording
 from mktgen.copywriting.writer import Day, SourceFacts, segment_tones, write_messages
@@ -77,7 +78,7 @@ def test_a_wording_that_is_refused_gives_way_to_another_and_it_is_said() -> None
         for tone in TONES
         for word in ("friend.", "again.")
     ]
-    messages = written(pool=Pool("email", "en", lies, {lie.id: 50.0 for lie in lies}))
+    messages = written(pool=Pool("email", "en", lies, liking(*lies)))
     assert messages.height == make_day().messages.height
     assert set(messages["origin"]) == {"template", "fallback"}
     assert not messages["body"].str.contains("free").any()
@@ -128,22 +129,42 @@ def test_every_wording_of_the_bank_can_be_sent(language: str, form: str) -> None
             assert problems(plain.fill(told), told, FORMS[form]) == []
 
 
+def liking(*liked: Wording) -> Best:
+    """Certainty that each of these, where it is among the wordings, is as good as can be."""
+
+    def best(wordings: Sequence[Wording]) -> list[float]:
+        there = [float(one in liked) for one in wordings]
+        return [one / sum(there) for one in there] if sum(there) else even(wordings)
+
+    return best
+
+
 def test_chances_of_wordings_add_up_and_none_is_forgotten() -> None:
-    even = Pool("email", "en").chances("deal", KNOWN)
-    assert len({chance for _, chance in even}) == 1
-    likely = even[0][0].id
-    leaning = dict(Pool("email", "en", weights={likely: 1e9}).chances("deal", KNOWN))
+    equal = Pool("email", "en").chances("deal", KNOWN)
+    assert len({chance for _, chance in equal}) == 1
+    leaning = dict(Pool("email", "en", best=liking(equal[0][0])).chances("deal", KNOWN))
     assert sum(leaning.values()) == pytest.approx(1)
-    assert min(leaning.values()) == pytest.approx(LEAST, rel=1e-3)
-    assert max(leaning.values()) == leaning[even[0][0]]
+    assert min(leaning.values()) == pytest.approx(EVEN / len(equal))
+    assert max(leaning.values()) == leaning[equal[0][0]]
 
 
 def test_wordings_are_drawn_by_their_chances() -> None:
-    pool = Pool("email", "en", weights={Pool("email", "en").chances("deal", KNOWN)[0][0].id: 4.0})
+    pool = Pool("email", "en", best=liking(Pool("email", "en").chances("deal", KNOWN)[0][0]))
     chances = {wording.id: chance for wording, chance in pool.chances("deal", KNOWN)}
     drawn = [pool.drawn("deal", KNOWN, f"decision {n}")[0][0].id for n in range(4_000)]
     for wording, chance in chances.items():
         assert drawn.count(wording) / 4_000 == pytest.approx(chance, abs=0.03)
+
+
+def test_what_was_drawn_from_is_kept_with_its_chances() -> None:
+    pool = Pool("email", "en")
+    messages = written(pool=pool)
+    log = pool.log()
+    assert log.group_by("cell").agg(pl.col("chance").sum())["chance"].to_list() == pytest.approx(
+        [1.0] * log["cell"].n_unique()
+    )
+    said = messages.join(log, on=["cell", "wording_id"], how="left")
+    assert said["chance"].to_list() == pytest.approx(said["wording_propensity"].to_list())
 
 
 def test_unknown_languages_and_slots_are_refused() -> None:

@@ -185,12 +185,13 @@ def test_raw_tables_show_what_a_shop_sees_and_nothing_else(
     own = {
         "deliveries": ("send_id", "household_id", "campaign_id", "coupon_upc", "delivered_on"),
         "offers": ("campaign_id", "coupon_upc", "start_date", "end_date", "face_value"),
+        "clicks": ("click_id", "send_id", "household_id", "clicked_on"),
     }
     tables = source.read(source.first_day) | source.read(WAVE) | source.read(WAVE + timedelta(days=1))
-    assert {"deliveries", "offers"} <= tables.keys()
+    assert {"deliveries", "offers", "clicks"} <= tables.keys()
     for name, frame in tables.items():
         assert set(frame.columns) - {"row"} == set((COLUMNS | own)[name]), name
-    for name in ("transactions", "coupon_redemptions", "deliveries"):
+    for name in ("transactions", "coupon_redemptions", "deliveries", "clicks"):
         assert tables[name]["household_id"].str.contains(r"^c[0-9a-f]{16}$").all()
     assert source.notice.startswith("SIMULATED")
 

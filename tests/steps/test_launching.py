@@ -27,7 +27,7 @@ def decided(platform: Platform) -> AllocationReport:
     prepare(platform)
     run(platform, "segment", "learn_response", "promote_response", "estimate_response", "judge_policy", "allocate")
     platform.store.write_table("reasons", PARTITION, contracts.REASONS.empty(), BY)
-    run(platform, "write_briefs")
+    run(platform, "learn_wording", "write_briefs")
     return platform.store.read_document(platform.store.need("allocation", PARTITION), AllocationReport)
 
 

@@ -143,7 +143,7 @@ def test_what_is_learned_does_not_depend_on_how_fast_feedback_was(platform_of: P
     dispatched(platform, drawn)
     bought(platform, drawn, effect_minor=1_000)
     platform.store.write_table("decisions", MATURED, contracts.DECISIONS.empty(), BY)
-    with pytest.raises(TransientError, match=f"the feedback of {MATURED} has not collected its trials yet"):
+    with pytest.raises(TransientError, match=f"the feedback of {MATURED} has not collected yet"):
         pipeline.run_step("learn_response", TODAY, platform=platform)
     pipeline.run_step("collect_trials", MATURED, platform=platform)
     assert pipeline.run_step("learn_response", TODAY, platform=platform).rows["held_out_effects"] > 0
