@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
 from datetime import date
+from typing import Final
 
 from mktgen.documents.base import Document, Interval, Refusal
+
+_Z: Final = 1.96
+
+
+def spread(value: float, totals: Sequence[float]) -> Interval | None:
+    """An estimate with 1.96 standard deviations of its totals over the draws of the posterior; None without draws."""
+    if not totals:
+        return None
+    half = _Z * statistics.stdev(totals)
+    return Interval(value=value, low=value - half, high=value + half, method="response posterior, normal, 95%")
 
 
 class WhatIfPoint(Document):
@@ -20,6 +33,10 @@ class WhatIfPoint(Document):
     contacts: int
     price: float
     totals: list[int] = []
+
+    def interval(self) -> Interval | None:
+        """95%, by the totals; None where nothing was learned."""
+        return spread(self.value_minor, self.totals)
 
 
 class WhatIfWithout(Document):

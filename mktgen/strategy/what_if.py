@@ -21,8 +21,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from mktgen.documents.base import Interval, Refusal
-from mktgen.documents.what_if import WhatIf, WhatIfAnswer, WhatIfPoint, WhatIfWithout
+from mktgen.documents.base import Refusal
+from mktgen.documents.what_if import WhatIf, WhatIfAnswer, WhatIfPoint, WhatIfWithout, spread
 from mktgen.errors import PermanentError
 from mktgen.settings import StrategySettings
 from mktgen.strategy import arms
@@ -35,7 +35,6 @@ BUDGETS_WITHOUT: Final = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 4.0)
 OFFERS: Final = 12  # with a curve of their own
 SAMPLE: Final = 20_000  # customers; with more, those with the lowest hash stand for all
 MOST_HELD_OUT: Final = 0.5
-_Z: Final = 1.96
 _KEY: Final = "what-if"
 _ASSUMED: Final = [
     "an estimate: the best allocation at each budget, less than which the policy earns because it explores",
@@ -181,9 +180,9 @@ def answer(curves: WhatIf, budget_minor: int, without: str, holdout_share: float
         without=without,
         holdout_share=holdout_share,
         value_minor=here.value,
-        value=_interval(here.value, here.totals),
+        value=spread(here.value, here.totals.tolist()),
         difference_minor=gain,
-        difference=_interval(gain, here.totals - plan.totals),
+        difference=spread(gain, (here.totals - plan.totals).tolist()),
         cost_minor=here.cost,
         contacts=here.contacts,
         price=here.price,
@@ -231,15 +230,7 @@ def _read(points: Sequence[WhatIfPoint], budget: float, more: float) -> _Reading
     )  # fmt: skip
 
 
-def _interval(value: float, totals: Floats) -> Interval | None:
-    """95%: the estimate and 1.96 standard deviations of the totals over the draws."""
-    if not totals.size:
-        return None
-    half = _Z * float(totals.std(ddof=1))
-    return Interval(value=value, low=value - half, high=value + half, method="response posterior, normal, 95%")
-
-
 def _error(holdout: float) -> float:
-    """Standard error of a difference of means between held-out and others, up to a constant; a holdout of 0 measures nothing."""
+    """Standard error of the difference between held-out and others, but for a constant; a holdout of 0 measures nothing."""
     share = max(holdout, 1e-6)
     return float((1.0 / share + 1.0 / (1.0 - share)) ** 0.5)
