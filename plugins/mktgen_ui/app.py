@@ -112,7 +112,7 @@ def _answer_plainly(app: FastAPI) -> None:
         return response
 
     def failed(status: int, message: str, headers: Any = None) -> JSONResponse:
-        return JSONResponse({"error": message}, status_code=status, headers=headers)
+        return JSONResponse({"error": message}, status_code=status, headers={**HEADERS, **(headers or {})})
 
     @app.exception_handler(StarletteError)
     async def refused(request: Request, error: StarletteError) -> JSONResponse:

@@ -74,16 +74,13 @@ def page(store: Store, partition: date, run: str, wanted: Wanted) -> Json | None
 
 def _picked(store: Store, manifest: Manifest, wanted: Wanted) -> tuple[int, pl.DataFrame]:
     """First which rows, by the columns that decide it alone; then those rows."""
-    key = wanted.sort or "customer_id"
+    by = list(dict.fromkeys((wanted.sort or "customer_id", "customer_id")))
+    descending = [wanted.descending, *[False] * (len(by) - 1)]
 
-    def order(table: pl.LazyFrame) -> pl.LazyFrame:
-        chosen = table.filter(*wanted.where).select(dict.fromkeys((key, "customer_id")))
-        return chosen.sort(
-            dict.fromkeys((key, "customer_id")), descending=[wanted.descending, *[False] * (key != "customer_id")],
-            nulls_last=True,
-        )  # fmt: skip
+    def ordering(table: pl.LazyFrame) -> pl.LazyFrame:
+        return table.filter(*wanted.where).select(by).sort(by, descending=descending, nulls_last=True)
 
-    ordered = store.pick(manifest, order)
+    ordered = store.pick(manifest, ordering)
     customers = ordered["customer_id"].slice(wanted.offset, wanted.limit)
     if customers.is_empty():
         return ordered.height, pl.DataFrame(schema=dict.fromkeys(SHOWN, pl.String))
