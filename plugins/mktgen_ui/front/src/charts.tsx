@@ -28,11 +28,12 @@ function Frame({ width, height, label, children }: { width: number; height: numb
   return <svg class="chart" width={width} height={height} viewBox={`0 0 ${width} ${height}`} role="img" aria-label={label}>{children}</svg>;
 }
 
-const AXIS = { left: 62, right: 16, top: 26, bottom: 44 };
+const AXIS = { left: 62, right: 26, top: 28, bottom: 44 };
 
 // Budget against profit: the curve, its 95% band, the plan, and a point that is asked about.
-export function BudgetCurve({ points, plan, asked, label }: { points: Point[]; plan: number; asked?: { budget: number; value: number; interval: Interval | null } | undefined; label: string }) {
+export function BudgetCurve({ points: all, plan, asked, label }: { points: Point[]; plan: number; asked?: { budget: number; value: number; interval: Interval | null } | undefined; label: string }) {
   const { t, language, money } = useSpeech(), [ref, width] = useWidth(280), height = 300;
+  const points = rising(all, Math.max(plan * 1.5, asked?.budget ?? 0));
   const bands = points.map((p) => p.value), banded = bands.every((b) => b !== null);
   const values = [0, ...points.map((p) => p.value_minor), ...bands.flatMap((b) => (b ? [b.low, b.high] : [])), ...(asked ? [asked.value] : [])];
   const x = scale(0, Math.max(...points.map((p) => p.budget_minor)) / 100, AXIS.left, width - AXIS.right, width < 480 ? 4 : 8, false);
@@ -59,6 +60,13 @@ export function BudgetCurve({ points, plan, asked, label }: { points: Point[]; p
   );
 }
 
+// The part of a curve that says something: up to one point past where it stops rising, and at least up to `least`.
+function rising(points: Point[], least: number): Point[] {
+  const top = points.at(-1)?.value_minor ?? 0;
+  const end = points.findIndex((point) => point.value_minor >= top * 0.999 && point.budget_minor >= least);
+  return end < 0 ? points : points.slice(0, end + 2);
+}
+
 // The price of the budget: the slope at the plan.
 function Slope({ at, px, py, top, end }: { at: Point; px: (v: number) => number; py: (v: number) => number; top: number; end: number }) {
   if (at.price <= 0 || at.budget_minor === 0) return null;
@@ -72,8 +80,9 @@ export function SegmentMap({ segments, label }: { segments: Segment[]; label: st
   const { t, language, percent } = useSpeech(), [ref, width] = useWidth(280), height = 320;
   const largest = Math.max(...segments.map((s) => s.customers), 1), most = Math.min(width / 11, 40);
   const risks = segments.map((s) => s.p_churn_28d), spends = segments.map((s) => s.net_minor_84d / 100);
-  const x = scale(Math.max(0, Math.min(...risks) - 0.05), Math.min(1, Math.max(...risks) + 0.05), AXIS.left + most / 2, width - AXIS.right - most / 2, width < 480 ? 4 : 6);
+  const x = scale(Math.max(0, Math.min(...risks) - 0.05), Math.min(1, Math.max(...risks) + 0.05), AXIS.left + most, width - AXIS.right - most / 2, width < 480 ? 4 : 6);
   const y = scale(0, Math.max(...spends) * 1.12, height - AXIS.bottom, AXIS.top, 5);
+  const placed = segments.map((s, index) => ({ s, index, cx: x.at(s.p_churn_28d), cy: y.at(s.net_minor_84d / 100), r: Math.max(most * Math.sqrt(s.customers / largest), 6) }));
   return (
     <div ref={ref} class="chart-box">
       <Frame width={width} height={height} label={label}>
@@ -81,10 +90,8 @@ export function SegmentMap({ segments, label }: { segments: Segment[]; label: st
         {x.ticks.map((tick) => <text key={tick} class="tick" x={x.at(tick)} y={height - AXIS.bottom + 18} text-anchor="middle">{percent(tick, 0)}</text>)}
         <text class="axis-name" x={AXIS.left} y={13}>{t.strategy.spend84}</text>
         <text class="axis-name" x={width - AXIS.right} y={height - 6} text-anchor="end">{t.strategy.risk}</text>
-        {segments.map((s, index) => ({ s, index })).sort((a, b) => b.s.customers - a.s.customers).map(({ s, index }) => {
-          const cx = x.at(s.p_churn_28d), cy = y.at(s.net_minor_84d / 100), r = Math.max(most * Math.sqrt(s.customers / largest), 6);
-          return <g key={s.segment_id}><circle class={`bubble hue-${index % 8}`} cx={cx} cy={cy} r={r}><title>{`${index + 1}: ${language === "zh" ? s.name_zh : s.name_en}`}</title></circle><text class="bubble-text" x={cx} y={cy + 4} text-anchor="middle">{index + 1}</text></g>;
-        })}
+        {[...placed].sort((a, b) => b.r - a.r).map(({ s, index, cx, cy, r }) => <circle key={s.segment_id} class={`bubble hue-${index % 8}`} cx={cx} cy={cy} r={r}><title>{`${index + 1}: ${language === "zh" ? s.name_zh : s.name_en}`}</title></circle>)}
+        {placed.map(({ s, index, cx, cy, r }) => <text key={s.segment_id} class="bubble-text" x={r < 12 ? cx + r + 8 : cx} y={r < 12 ? cy - r : cy + 4} text-anchor="middle">{index + 1}</text>)}
       </Frame>
     </div>
   );

@@ -52,7 +52,7 @@ function App() {
           </nav>
           <div class="choices">
             <button type="button" class="quiet" aria-label={`${t.themeHint}: ${t.themes[theme]}`} onClick={() => paint(THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length] ?? "auto")}>
-              <span aria-hidden="true">{theme === "auto" ? "◐" : theme === "light" ? "○" : "●"}</span> {t.themes[theme]}
+              <span aria-hidden="true">{theme === "auto" ? "◐" : theme === "light" ? "○" : "●"}</span> <span class="word">{t.themes[theme]}</span>
             </button>
             <button type="button" class="quiet" aria-label={t.languageHint} onClick={() => speak(language === "en" ? "zh" : "en")}>{t.language}</button>
           </div>

@@ -43,7 +43,7 @@ export function Gates({ counts }: { counts: Counts | undefined }) {
   return (
     <span class="gates" title={words}>
       <span class="sr">{words}</span>
-      <span aria-hidden="true"><b class="good">✓ {counts.passed}</b>{counts.failed > 0 && <b class="bad"> ✗ {counts.failed}</b>}<span class="soft"> · {counts.noted}</span></span>
+      <span aria-hidden="true"><b class="good">✓ {counts.passed}</b>{counts.failed > 0 && <b class="bad"> ✗ {counts.failed}</b>} <small class="soft">{t.notedToo(counts.noted)}</small></span>
     </span>
   );
 }
@@ -82,19 +82,20 @@ export function Facts({ rows }: { rows: [string, ComponentChildren][] }) {
   return <dl class="facts">{rows.map(([name, value]) => <div key={name}><dt>{name}</dt><dd>{value}</dd></div>)}</dl>;
 }
 
-export interface Column<R> { name: string; cell: (row: R) => ComponentChildren; number?: boolean; head?: ComponentChildren; sort?: "ascending" | "descending" | "none"; main?: boolean }
+// main: names the row. text: long words, which on a narrow screen get a line of their own.
+export interface Column<R> { name: string; cell: (row: R) => ComponentChildren; number?: boolean; text?: boolean; head?: ComponentChildren; sort?: "ascending" | "descending" | "none"; main?: boolean }
 
 export function Table<R>({ columns, rows, label, keyOf, empty }: { columns: Column<R>[]; rows: R[]; label: string; keyOf: (row: R) => string; empty?: string }) {
   if (!rows.length && empty) return <Empty text={empty} />;
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label={label}>
+    <div class={columns.some((c) => c.text) ? "scroll stacked" : "scroll"} tabIndex={0} role="region" aria-label={label}>
       <table>
         <caption class="sr">{label}</caption>
         <thead><tr>{columns.map((c) => <th key={c.name} scope="col" class={c.number ? "n" : undefined} aria-sort={c.sort}>{c.head ?? c.name}</th>)}</tr></thead>
         <tbody>
           {rows.map((row) => (
             <tr key={keyOf(row)}>
-              {columns.map((c) => c.main ? <th key={c.name} scope="row">{c.cell(row)}</th> : <td key={c.name} class={c.number ? "n" : undefined}>{c.cell(row)}</td>)}
+              {columns.map((c) => c.main ? <th key={c.name} scope="row">{c.cell(row)}</th> : <td key={c.name} class={c.number ? "n" : c.text ? "text" : undefined}>{c.cell(row)}</td>)}
             </tr>
           ))}
         </tbody>

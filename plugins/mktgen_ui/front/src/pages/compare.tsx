@@ -82,7 +82,7 @@ function keys(one: Record<string, unknown>, other: Record<string, unknown>): str
 }
 
 function Campaigns({ one, other }: Comparison) {
-  const { t, said, count } = useSpeech();
+  const { t, said, count, day } = useSpeech();
   const of = (side: Detail) => Object.fromEntries(side.strategy.campaigns.map((campaign) => [campaign.campaign_id, campaign]));
   const left = of(one), right = of(other);
   const cell = (campaign: Detail["strategy"]["campaigns"][number] | undefined) => campaign ? <>{count(campaign.customers)} <small class="soft block"><Money value={campaign.expected_value_minor?.value} /></small></> : t.none;
@@ -90,8 +90,8 @@ function Campaigns({ one, other }: Comparison) {
     <Section title={t.compare.campaigns} lead={`${t.contacted}, ${t.expected}`}>
       <Table label={t.compare.campaigns} rows={keys(left, right)} keyOf={(id) => id} empty={t.empty.campaigns} columns={[
         { name: t.learning.campaign, main: true, cell: (id) => said((left[id] ?? right[id])?.name) || id },
-        { name: t.compare.one, number: true, cell: (id) => cell(left[id]) },
-        { name: t.compare.other, number: true, cell: (id) => cell(right[id]) },
+        { name: t.compare.one, head: day(one.day), number: true, cell: (id) => cell(left[id]) },
+        { name: t.compare.other, head: day(other.day), number: true, cell: (id) => cell(right[id]) },
         { name: t.compare.difference, number: true, cell: (id) => difference(left[id]?.customers, right[id]?.customers, count) },
       ]} />
     </Section>
@@ -104,15 +104,15 @@ function difference(one: number | undefined, other: number | undefined, show: (v
 }
 
 function Segments({ one, other }: Comparison) {
-  const { t, count, language } = useSpeech();
+  const { t, count, language, day } = useSpeech();
   const name = (id: string) => { const found = [...other.segments, ...one.segments].find((segment) => segment.segment_id === id); return found ? (language === "zh" ? found.name_zh : found.name_en) : id; };
   const left = one.strategy.segments, right = other.strategy.segments;
   return (
     <Section title={t.compare.segments} lead={t.customers}>
       <Table label={t.compare.segments} rows={keys(left, right)} keyOf={(id) => id} columns={[
         { name: t.strategy.segment, main: true, cell: name },
-        { name: t.compare.one, number: true, cell: (id) => count(left[id] ?? 0) },
-        { name: t.compare.other, number: true, cell: (id) => count(right[id] ?? 0) },
+        { name: t.compare.one, head: day(one.day), number: true, cell: (id) => count(left[id] ?? 0) },
+        { name: t.compare.other, head: day(other.day), number: true, cell: (id) => count(right[id] ?? 0) },
         { name: t.compare.difference, number: true, cell: (id) => difference(left[id], right[id], count) },
       ]} />
     </Section>
@@ -120,7 +120,7 @@ function Segments({ one, other }: Comparison) {
 }
 
 function Gates({ one, other }: Comparison) {
-  const { t, named } = useSpeech();
+  const { t, named, day } = useSpeech();
   const of = (side: Detail) => Object.fromEntries((side.strategy.evaluation?.gates ?? []).map((gate) => [gate.name, gate]));
   const left = of(one), right = of(other), differ = keys(left, right).filter((name) => left[name]?.passed !== right[name]?.passed);
   const cell = (gate: Gate | undefined) => {
@@ -132,21 +132,21 @@ function Gates({ one, other }: Comparison) {
     <Section title={t.compare.gates}>
       <Table label={t.compare.gates} rows={differ} keyOf={(name) => name} empty={t.compare.same} columns={[
         { name: t.strategy.check, main: true, cell: (name) => named("gates", name) },
-        { name: t.compare.one, cell: (name) => cell(left[name]) },
-        { name: t.compare.other, cell: (name) => cell(right[name]) },
+        { name: t.compare.one, head: day(one.day), cell: (name) => cell(left[name]) },
+        { name: t.compare.other, head: day(other.day), cell: (name) => cell(right[name]) },
       ]} />
     </Section>
   );
 }
 
 function Versions({ one, other }: Comparison) {
-  const { t } = useSpeech(), left = one.strategy.versions, right = other.strategy.versions;
+  const { t, day } = useSpeech(), left = one.strategy.versions, right = other.strategy.versions;
   return (
     <Section title={t.compare.versions}>
       <Table label={t.compare.versions} rows={keys(left, right).filter((name) => left[name] !== right[name])} keyOf={(name) => name} empty={t.compare.same} columns={[
         { name: t.strategy.versions, main: true, cell: (name) => <Said>{name}</Said> },
-        { name: t.compare.one, cell: (name) => <code>{left[name] ?? t.none}</code> },
-        { name: t.compare.other, cell: (name) => <code>{right[name] ?? t.none}</code> },
+        { name: t.compare.one, head: day(one.day), cell: (name) => <code>{left[name] ?? t.none}</code> },
+        { name: t.compare.other, head: day(other.day), cell: (name) => <code>{right[name] ?? t.none}</code> },
       ]} />
     </Section>
   );

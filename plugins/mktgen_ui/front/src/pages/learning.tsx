@@ -31,17 +31,17 @@ function Whole({ data }: { data: Learning }) {
         <Table label={t.learning.requests} rows={data.requests ?? []} keyOf={(row) => row.partition} empty={t.empty.requests} columns={[
           { name: t.learning.asked, main: true, cell: (row) => row.partition },
           { name: t.learning.models, cell: (row) => row.models.join(", ") },
-          { name: t.learning.reasons, cell: (row) => <ul class="plain">{row.reasons.map((reason) => <li key={reason}><Said>{reason}</Said></li>)}</ul> },
+          { name: t.learning.reasons, text: true, cell: (row) => <ul class="plain">{row.reasons.map((reason) => <li key={reason}><Said>{reason}</Said></li>)}</ul> },
         ]} />
       </Section>
       <Section title={t.learning.next}><NextExperiment of={data.next_experiment} /></Section>
       <Section title={t.learning.effects}>
         <Table label={t.learning.effects} rows={data.verdicts ?? []} keyOf={(row) => `${row.partition} ${row.campaign_id} ${row.arm} ${row.outcome}`} empty={t.empty.verdicts} columns={[
           { name: t.day, main: true, cell: (row) => row.partition },
-          { name: t.learning.campaign, cell: (row) => row.campaign_id || t.learning.programme },
+          { name: t.learning.campaign, cell: (row) => <span class="nowrap">{row.campaign_id || t.learning.programme}</span> },
           { name: t.learning.effect, number: true, cell: (row) => row.effect ? <><Money value={row.effect.value} /> <Range low={row.effect.low} high={row.effect.high} /></> : <span class="refused">{t.strategy.refused}</span> },
           { name: t.learning.outcome, cell: (row) => <small lang="en">{row.outcome}</small> },
-          { name: t.learning.reasons, cell: (row) => <small lang="en">{row.reasons.join("; ")}</small> },
+          { name: t.learning.reasons, text: true, cell: (row) => <small lang="en">{row.reasons.join("; ")}</small> },
         ]} />
       </Section>
       <Drift data={data} />
@@ -75,7 +75,7 @@ function Ledger({ rows }: { rows: LedgerRow[] }) {
           { name: t.learning.controls, number: true, cell: (row) => count(row.controls) },
           { name: t.learning.predicted, number: true, cell: (row) => <><Money value={row.predicted_minor} /> <Range low={row.predicted_low_minor} high={row.predicted_high_minor} /> <small class="soft block">{row.incremental ? t.incremental : t.assumed}</small></> },
           { name: t.learning.realised, number: true, cell: (row) => row.realised_minor === null ? t.notMeasured : <><Money value={row.realised_minor} /> <Range low={row.realised_low_minor} high={row.realised_high_minor} /></> },
-          { name: t.learning.verdict, cell: (row) => <small>{row.shortfall && <b class="bad">{t.learning.shortfall} </b>}{!row.matured && <Tag kind="noted">{t.learning.open}</Tag>} <Said>{row.reason}</Said></small> },
+          { name: t.learning.verdict, text: true, cell: (row) => <small>{row.shortfall && <b class="bad">{t.learning.shortfall} </b>}{!row.matured && <Tag kind="noted">{t.learning.open}</Tag>} <Said>{row.reason}</Said></small> },
         ]} />
       </details>
     </>

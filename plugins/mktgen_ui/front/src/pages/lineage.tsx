@@ -29,7 +29,7 @@ export function Lineage({ data }: { data: Detail }) {
   const root = `${airflow}dags/${DAG}/runs/${encodeURIComponent(run ?? "")}`;
   const task = (step: string | undefined) => step && run && <a href={`${root}/tasks/${encodeURIComponent(step)}`} target="_top">{step}</a>;
   return (
-    <Section title={t.strategy.source} id="lineage">
+    <Section title={t.strategy.source} id="source">
       <Facts rows={[
         [t.strategy.notice, <>{made.source} <small class="soft block" lang="en">{made.source_notice}</small></>],
         [t.run, <><code>{data.run}</code>{data.published && <small class="soft block">{named("status", "published")}: <code>{data.published}</code></small>}</>],

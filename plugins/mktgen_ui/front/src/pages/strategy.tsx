@@ -20,11 +20,14 @@ export function StrategyPage({ day }: { day: string }) {
   );
 }
 
+const PARTS = ["campaigns", "budget", "segments", "copy", "checks", "source"] as const;
+
 function Whole({ data }: { data: Detail }) {
   const { t, count } = useSpeech(), made = data.strategy, approval = data.approval;
   return (
     <>
       <p class="lead">{t.strategy.lead(count(made.customers), count(made.contacted), count(made.holdout))}</p>
+      <nav class="jump" aria-label={t.strategy.jump}>{PARTS.map((part) => <a key={part} href={`#${part}`}>{t.strategy[part]}</a>)}</nav>
       {data.simulated && <p class="notice"><Tag kind="simulated">{t.simulated}</Tag> <Said>{made.source_notice}</Said></p>}
       {data.status === "replaced" && <p class="notice">{t.strategy.replaced}</p>}
       <Facts rows={[
@@ -56,7 +59,7 @@ function CampaignCard({ one, refused, incremental }: { one: Campaign; refused: R
       <p class="soft">{named("objectives", one.objective)}</p>
       <Facts rows={[
         [t.strategy.audience, <>{count(one.customers)} <small class="soft block">{said(one.audience)}</small></>],
-        [t.strategy.offers, <ul class="plain">{one.offers.map((offer) => <li key={offer.offer_id}><Said>{offer.label}</Said> <small class="soft">{count(offer.customers)}</small></li>)}</ul>],
+        [t.strategy.offers, <Offers of={one.offers} />],
         [t.strategy.when, <>{one.channel}, {one.send_at_local}</>],
         [t.strategy.spend, <Money value={one.worst_case_cost_minor} />],
         [t.strategy.value, one.expected_value_minor ? <><Between of={one.expected_value_minor} show={(v) => number(v / 100, 2)} /> <small class="soft">{incremental ? t.incremental : t.assumed}</small></> : <Refused of={undefined} />],
@@ -72,6 +75,14 @@ function CampaignCard({ one, refused, incremental }: { one: Campaign; refused: R
   );
 }
 
+const SHOWN = 4;
+
+function Offers({ of }: { of: Campaign["offers"] }) {
+  const { t, count } = useSpeech();
+  const list = (offers: Campaign["offers"]) => <ul class="plain">{offers.map((offer) => <li key={offer.offer_id}><Said>{offer.label}</Said> <small class="soft">{count(offer.customers)}</small></li>)}</ul>;
+  return <>{list(of.slice(0, SHOWN))}{of.length > SHOWN && <details><summary><small>{t.strategy.moreOffers(count(of.length - SHOWN))}</small></summary>{list(of.slice(SHOWN))}</details>}</>;
+}
+
 // Expected profit over spend, where the data support it; else the refusal by name.
 function Return({ one, refusal }: { one: Campaign; refusal: Refusal | undefined }) {
   const { percent } = useSpeech(), value = one.expected_value_minor;
@@ -83,7 +94,7 @@ function Return({ one, refusal }: { one: Campaign; refusal: Refusal | undefined 
 function Refused({ of }: { of: Refusal | undefined }) {
   const { t } = useSpeech();
   if (!of) return <>{t.none}</>;
-  return <span class="refused" title={of.reason}>{t.strategy.refused} <small class="soft block">{t.strategy.missing}: <Said>{of.missing.map((one) => one.replaceAll("_", " ")).join(", ")}</Said></small></span>;
+  return <span class="refused" title={of.reason}>{t.strategy.refused} <small class="soft block">{t.strategy.missing}: <Said>{of.missing.map((one) => one.replace(/^has_/, "").replaceAll("_", " ")).join(", ")}</Said></small></span>;
 }
 
 function Budget({ data }: { data: Detail }) {
@@ -127,7 +138,7 @@ function Segments({ segments, counts }: { segments: Segment[]; counts: Record<st
         <div class="split">
           <figure><SegmentMap segments={segments} label={`${t.strategy.segments}: ${t.strategy.spend84}, ${t.strategy.risk}`} /></figure>
           <Table label={t.strategy.segments} rows={segments.map((s, index) => ({ s, index }))} keyOf={({ s }) => s.segment_id} columns={[
-            { name: t.strategy.segment, main: true, cell: ({ s, index }) => <><span class={`swatch hue-${index % 8}`}>{index + 1}</span> {name(s)}<small class="soft block">{language === "zh" ? s.description_zh : s.description_en}</small></> },
+            { name: t.strategy.segment, main: true, cell: ({ s, index }) => <><span class={`swatch hue-${index % 8}`}>{index + 1}</span> <span title={language === "zh" ? s.description_zh : s.description_en}>{name(s)}</span></> },
             { name: t.customers, number: true, cell: ({ s }) => count(counts[s.segment_id] ?? s.customers) },
             { name: t.strategy.risk, number: true, cell: ({ s }) => percent(s.p_churn_28d, 0) },
             { name: t.strategy.spend84, number: true, cell: ({ s }) => <Money value={s.net_minor_84d} /> },
@@ -152,7 +163,7 @@ export function GateRows({ gates, refused, label }: { gates: Gate[]; refused: Re
     <Table label={label} rows={rows} keyOf={(row) => row.key} columns={[
       { name: t.strategy.check, main: true, cell: (row) => row.name },
       { name: t.strategy.result, cell: (row) => <span class={`result ${row.kind}`}>{word[row.kind]}</span> },
-      { name: t.strategy.detail, cell: (row) => <small lang="en">{row.detail}</small> },
+      { name: t.strategy.detail, text: true, cell: (row) => <small lang="en">{row.detail}</small> },
     ]} />
   );
 }
@@ -161,7 +172,7 @@ function Evidence({ made }: { made: StrategyDocument }) {
   const { t, count, number, named } = useSpeech();
   return (
     <>
-      {made.evaluation && <Section title={t.strategy.checks} id="gates"><GateRows gates={made.evaluation.gates} refused={made.evaluation.refused} label={t.strategy.checks} /></Section>}
+      {made.evaluation && <Section title={t.strategy.checks} id="checks"><GateRows gates={made.evaluation.gates} refused={made.evaluation.refused} label={t.strategy.checks} /></Section>}
       {made.launch && <Section title={t.strategy.launch}><p><b>{named("standing", made.launch.standing)}</b>: <Said>{made.launch.reason}</Said></p></Section>}
       <Section title={t.strategy.classes}>
         {made.classes.length ? <Table label={t.strategy.classes} rows={made.classes} keyOf={(one) => one.name} columns={[
@@ -200,7 +211,7 @@ function Ahead({ ahead }: { ahead: Detail["ahead"] }) {
           { name: t.strategy.customer, main: true, cell: (row) => <code>{row.customer_id}</code> },
           { name: t.strategy.risk, number: true, cell: (row) => percent(row.p_churn_28d, 0) },
           { name: t.strategy.stake, number: true, cell: (row) => <Money value={row.value_at_stake_minor} /> },
-          { name: t.strategy.why, cell: (row) => <small lang="en">{row.reason}</small> },
+          { name: t.strategy.why, text: true, cell: (row) => <small lang="en">{row.reason}</small> },
         ]} />
       </Section>}
     </>
