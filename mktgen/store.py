@@ -58,7 +58,8 @@ class ObjectStore:
 
     def __init__(self, location: S3Location) -> None:
         self.location = location
-        self._client: S3Client = boto3.session.Session().client(
+        self._session = boto3.session.Session()
+        self._client: S3Client = self._session.client(
             "s3",
             endpoint_url=location.endpoint or None,
             region_name=location.region,
@@ -125,7 +126,7 @@ class ObjectStore:
 
     def reading(self) -> dict[str, str]:
         """How polars reaches the same objects by their `uri`."""
-        keys = boto3.session.Session().get_credentials()
+        keys = self._session.get_credentials()
         where = self.location
         options = {"aws_region": where.region}
         if where.endpoint:
