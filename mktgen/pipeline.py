@@ -139,7 +139,7 @@ _TABLE: Final = (
          ("response", "strategy", "evaluation", "source")),
     Step("allocate", "loop", "offers under a budget and contact caps; a decision with its propensity for everyone",
          deciding.allocate, deciding.allocate_reads,
-         ("offer_scores", "decisions", "excluded_offers", "allocation"),
+         ("offer_scores", "decisions", "excluded_offers", "allocation", "what_if"),
          ("steps.deciding", "steps.responding", "steps.known", "steps.proposing", "steps.dispatched", "strategy", "response",
           "evaluation.power", "sources"),
          ("strategy", "contact", "features", "response", "evaluation", "source")),

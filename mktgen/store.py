@@ -58,7 +58,8 @@ class ObjectStore:
 
     def __init__(self, location: S3Location) -> None:
         self.location = location
-        self._client: S3Client = boto3.session.Session().client(
+        self._session = boto3.session.Session()
+        self._client: S3Client = self._session.client(
             "s3",
             endpoint_url=location.endpoint or None,
             region_name=location.region,
@@ -122,6 +123,19 @@ class ObjectStore:
         cut = len(self._key(prefix))
         pages = self._pages(prefix, "/")
         return sorted(entry["Prefix"][cut:].rstrip("/") for page in pages for entry in page.get("CommonPrefixes", []))
+
+    def reading(self) -> dict[str, str]:
+        """How polars reaches the same objects by their `uri`."""
+        keys = self._session.get_credentials()
+        where = self.location
+        options = {"aws_region": where.region}
+        if where.endpoint:
+            options |= {"aws_endpoint_url": where.endpoint, "aws_allow_http": "true"}
+        frozen = keys.get_frozen_credentials() if keys is not None else None
+        if frozen is not None and frozen.access_key and frozen.secret_key:
+            options |= {"aws_access_key_id": frozen.access_key, "aws_secret_access_key": frozen.secret_key}
+            options |= {"aws_session_token": frozen.token} if frozen.token else {}
+        return options
 
     def delete(self, key: str) -> None:
         with self._explained():
@@ -293,6 +307,23 @@ class Store:
                 yield from slices(self._file(manifest, name))
         if not manifests:
             yield schema.empty()
+
+    def pick(self, manifest: Manifest, query: Callable[[pl.LazyFrame], pl.LazyFrame]) -> pl.DataFrame:
+        """What a query takes of one table, read from where it lies: only the columns and row groups that it needs.
+
+        For showing and looking up: hashes are not verified, as that takes every byte. What is acted on comes by read_table.
+        Raises CorruptArtefact where the parts can't be read, and what polars says of a wrong query.
+        """
+        _same_contract(manifest, contract(manifest.artefact).fingerprint)
+        parts = [self.objects.uri(f"{manifest.folder}/{name}") for name, _, _ in manifest.files]
+        table = pl.scan_parquet(parts, storage_options=self.objects.reading(), hive_partitioning=False, glob=False)
+        try:
+            return query(table).collect(engine="streaming")
+        except (pl.exceptions.ComputeError, OSError) as error:
+            raise CorruptArtefact(
+                f"{self.objects.uri(manifest.folder)} can't be read where it lies ({type(error).__name__}). Is S3 up? "
+                f"If it is, run step {manifest.step} for {manifest.partition} again."
+            ) from error
 
     def read_document(self, manifest: Manifest, kind: type[D]) -> D:
         _same_contract(manifest, kind.fingerprint())

@@ -11,10 +11,11 @@ import polars as pl
 from mktgen.config import config_version
 from mktgen.contracts import CATEGORY_SCORES, CUSTOMER_SCORES, ITEM_SCORES
 from mktgen.copywriting import brief, variants, writer
-from mktgen.documents import AllocationReport, LaunchEvidence, Promotion
+from mktgen.documents import AllocationReport, LaunchEvidence, Promotion, Refusal
+from mktgen.documents.what_if import WhatIf
 from mktgen.execution.channels import channel_class
 from mktgen.models.base import CategoryModel, History, Model, VectorModel
-from mktgen.settings import FeatureSettings
+from mktgen.settings import FeatureSettings, StrategySettings
 from mktgen.steps import learning_words, proposing, responding
 from mktgen.steps.data import days_between
 from mktgen.steps.dispatched import decisions_in_force
@@ -37,9 +38,10 @@ from mktgen.strategy import (
     redemption,
     segments,
     turns,
+    what_if,
 )  # fmt: skip
 from mktgen.strategy.decision_rows import NO_CONTACT, Versions
-from mktgen.strategy.exploration import narrowed
+from mktgen.strategy.exploration import exploration, narrowed
 
 SCORING: Final = ("sequences", "customer_features", "item_features")
 # Some hundreds of megabytes at once, while what each block costs anew (the output layer of the catalogue) is little beside
@@ -255,7 +257,7 @@ def allocate(run: Run) -> Outcome:
             "decisions": result.decisions,
             "excluded_offers": _excluded(run, candidates, eligible, types, waits),
         },
-        documents={"allocation": plan},
+        documents={"allocation": plan, "what_if": _what_if(run, eligible, draws, bounded)},
         notes=[note, *plan.notes],
     )
 
@@ -274,6 +276,18 @@ def _eligible(run: Run, allowed: pl.DataFrame) -> pl.DataFrame:
     """The candidates that the policy draws from."""
     strategy = run.settings.strategy
     return policy.eligible_candidates(allowed, _arms(run), strategy, holdout_key(run), recent_contacts(run))
+
+
+def _what_if(run: Run, eligible: pl.DataFrame, draws: pl.DataFrame | None, settings: StrategySettings) -> WhatIf:
+    """The day's curves, under the settings that it was decided by. Values are incremental where a response model serves."""
+    trials = responding.trials_behind(run)
+    refused = None
+    if trials is None:
+        refused = Refusal(
+            metric="incremental_profit", missing=["response model"], reason=responding.value_note(run),
+        )  # fmt: skip
+    width = exploration(trials, settings).width
+    return what_if.what_if(eligible, _arms(run), settings, run.day, draws, width, refused)
 
 
 def _waiting(run: Run, evidence: LaunchEvidence) -> pl.DataFrame:

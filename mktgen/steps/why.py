@@ -63,7 +63,7 @@ def _find(store: Store, decision_id: str, partition: date | None) -> tuple[Manif
     for manifests in (_currents(store, chosen), _others(store, chosen)):
         for manifest in manifests:
             try:
-                found = store.read_table(manifest).filter(pl.col("decision_id") == decision_id)
+                found = store.pick(manifest, lambda table: table.filter(pl.col("decision_id") == decision_id))
             except ContractError:
                 unreadable += 1
                 continue
@@ -108,7 +108,7 @@ def _beside(store: Store, manifest: Manifest, artefact: str) -> Manifest | None:
 
 
 def _rows(store: Store, manifest: Manifest | None, about: pl.Expr) -> list[dict[str, Any]]:
-    return [] if manifest is None else store.read_table(manifest).filter(about).to_dicts()
+    return [] if manifest is None else store.pick(manifest, lambda table: table.filter(about)).to_dicts()
 
 
 def _plan(store: Store, manifest: Manifest) -> AllocationReport:

@@ -28,7 +28,7 @@ def _dispatched(store: Store, day: date, decision: dict[str, Any]) -> WhySending
     if sends is None:
         return None
     same = (pl.col("customer_id") == decision["customer_id"]) & (pl.col("campaign_id") == decision["campaign_id"])
-    rows = store.read_table(sends).filter(same).to_dicts()
+    rows = store.pick(sends, lambda table: table.filter(same)).to_dicts()
     if not rows:
         return None
     row = next((row for row in rows if row["decision_id"] == decision["decision_id"]), rows[0])

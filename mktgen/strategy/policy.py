@@ -64,10 +64,7 @@ def decide(
     """
     among = arms.arms(customers["customer_id"].sort(), settings, holdout_key)
     eligible = eligible_candidates(candidates, among, settings, holdout_key, recent_contacts)
-    ours, usual = (
-        eligible.join(among.filter(arm=arm), on="customer_id", how="semi") for arm in (arms.POLICY, arms.USUAL)
-    )
-    for_usual = _usual_budget(ours, usual, settings.budget_minor)
+    ours, usual, for_usual = divided(eligible, among, settings.budget_minor)
     as_usual, _ = allocate(usual.with_columns(value_minor=pl.col("p_redeem")), for_usual)
     budget = settings.budget_minor - for_usual
     table = Table.of(ours, value_draws)
@@ -119,10 +116,14 @@ def eligible_candidates(
     )
 
 
-def _usual_budget(ours: pl.DataFrame, usual: pl.DataFrame, budget: int) -> int:
-    """The same budget per eligible customer in both arms."""
+def divided(eligible: pl.DataFrame, among: pl.DataFrame, budget: int) -> tuple[pl.DataFrame, pl.DataFrame, int]:
+    """Candidates of the policy's customers and of business as usual, and the latter's part of the budget: the same budget
+    per eligible customer in both arms."""
+    ours, usual = (
+        eligible.join(among.filter(arm=arm), on="customer_id", how="semi") for arm in (arms.POLICY, arms.USUAL)
+    )
     counts = [frame["customer_id"].n_unique() for frame in (ours, usual)]
-    return budget * counts[1] // sum(counts) if counts[1] else 0
+    return ours, usual, budget * counts[1] // sum(counts) if counts[1] else 0
 
 
 @dataclass(frozen=True)

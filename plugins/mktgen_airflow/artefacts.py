@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mktgen.config import Environment
+    from mktgen.steps.runner import Platform
     from mktgen.store import Store
 
 
 def open_store() -> Store:
     """The store that the environment names. Raises ConfigError naming the variable that is missing."""
-    from mktgen.config import environment
-    from mktgen.store import ObjectStore, S3Location, Store
+    return open_platform().store
 
-    place = environment()
-    return Store(ObjectStore(S3Location(place.s3_endpoint, place.s3_bucket, place.s3_prefix, place.s3_region)))
+
+def open_platform() -> Platform:
+    """Settings and store that the environment names, opened once per environment. Raises ConfigError as above."""
+    from mktgen.config import environment
+
+    return _opened(environment())
+
+
+@lru_cache(maxsize=4)
+def _opened(environment: Environment) -> Platform:
+    from mktgen.config import settings
+    from mktgen.steps.runner import Platform
+
+    return Platform(settings(environment.overlays), environment)

@@ -1,52 +1,84 @@
-"""What the pages show, read from the artefacts `strategy`, `published`, `approval`, `demand_forecast`, `churn_warnings`."""
+"""One strategy with all that lies beside it: segments, copy, what is to come, lineage."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
-from mktgen.documents import Approval, Interval, PublishedStrategy, Strategy
-from mktgen.store import Store, parse_uri
+import polars as pl
 
-DAYS_LISTED: Final = 60
+from mktgen.contracts import ContractError
+from mktgen.steps.dispatched import stored_runs
+from mktgen.steps.runner import Platform
+from mktgen.store import Manifest, Store
+from mktgen_ui.figures import expected, gate_counts, is_incremental, is_simulated, ledger, realised
+from mktgen_ui.lineage import told
+from mktgen_ui.status import standing
+
+Json = dict[str, Any]
 ROWS_SHOWN: Final = 10  # categories, and customers at risk
+_GROUP: Final = ("campaign_id", "form", "language")
 
 
-@dataclass(frozen=True)
-class Row:
-    """One day in the list."""
-
-    partition: date
-    status: str
-    customers: int
-    contacted: int
-    holdout: int
-
-
-@dataclass(frozen=True)
-class Page:
-    """One strategy. `published`: the manifest's run, where it was published."""
-
-    strategy: Strategy
-    status: str
-    run: str
-    published: str | None
-    approval: Approval | None
-
-
-@dataclass(frozen=True)
-class Foresight:
-    """What is to come after a day. totals and demand: rows of contracts.DEMAND_FORECAST, demand by category with both
-    horizons side by side; warnings: the first of contracts.CHURN_WARNINGS, of `warned` in all."""
-
-    totals: list[dict[str, Any]]
-    demand: list[dict[str, Any]]
-    warnings: list[dict[str, Any]]
-    warned: int
+def detailed(platform: Platform, partition: date, run: str = "") -> Json | None:
+    """A day's strategy, or another of its runs; None where there is none."""
+    store = platform.store
+    found = standing(store, partition, run)
+    if found is None:
+        return None
+    made, window = found.strategy, platform.settings.feedback.window_days
+    beside = _parents(store, found.manifest)
+    return {
+        "day": partition, "run": found.manifest.run, "status": found.status, "published": found.published,
+        "approval": None if found.approval is None else found.approval.model_dump(mode="json"),
+        "simulated": is_simulated(made), "incremental": is_incremental(made), "expected": expected(made),
+        "realised": realised(ledger(store), partition, window), "gates": gate_counts(made),
+        "strategy": made.model_dump(mode="json"), "segments": _segments(store, beside),
+        "copy": _copy(store, beside.get("messages")), "ahead": _ahead(store, partition),
+        "lineage": told(found.manifest), "steps": {name: own.step for name, own in beside.items()},
+        "decisions_run": beside["decisions"].run if "decisions" in beside else "",
+        "runs": sorted(other.run for other in stored_runs(store, "strategy", partition)),
+    }  # fmt: skip
 
 
-def foreseen(store: Store, partition: date) -> Foresight:
+def _parents(store: Store, manifest: Manifest) -> dict[str, Manifest]:
+    """The artefacts of the day that a strategy was made from, as they were then."""
+    found = {}
+    for parent in manifest.parents:
+        own = store.manifest_of_run(parent.artefact, date.fromisoformat(parent.partition), parent.run)
+        if own is not None:
+            found[parent.artefact] = own
+    return found
+
+
+def _segments(store: Store, beside: dict[str, Manifest]) -> list[Json]:
+    """contracts.SEGMENTS of the strategy's day, the largest first."""
+    decisions = beside.get("decisions")
+    manifest = store.current("segments", date.fromisoformat(decisions.partition)) if decisions else None
+    if manifest is None:
+        return []
+    return store.read_table(manifest).sort("customers", descending=True).to_dicts()
+
+
+def _copy(store: Store, messages: Manifest | None) -> Json | None:
+    """How many messages by origin, and one of each campaign, form and language as it reads."""
+    if messages is None:
+        return None
+    try:
+        facts = store.pick(messages, lambda table: table.select("decision_id", "origin", *_GROUP))
+    except ContractError:
+        return None
+    origins = dict(facts.group_by("origin").len().sort("origin").iter_rows())
+    first = facts.group_by(_GROUP).agg(pl.col("decision_id").min(), messages=pl.len()).sort(_GROUP)
+    ids = first["decision_id"].to_list()
+    texts = store.pick(
+        messages,
+        lambda table: table.filter(pl.col("decision_id").is_in(ids)).select("decision_id", "subject", "body", "origin"),
+    )
+    return {"origins": origins, "examples": first.join(texts, on="decision_id").sort(_GROUP).to_dicts()}
+
+
+def _ahead(store: Store, partition: date) -> Json:
     """The day's demand forecast and churn warnings, the largest first; empty where they were not made."""
     sold, warned = (_table(store, name, partition) for name in ("demand_forecast", "churn_warnings"))
     totals = sorted((row for row in sold if row["level"] == "all"), key=lambda row: row["horizon_days"])
@@ -55,70 +87,11 @@ def foreseen(store: Store, partition: date) -> Foresight:
         for days in (7, 28)
     )
     largest = sorted(month, key=lambda name: (-month[name]["units"], name))[:ROWS_SHOWN]
-    demand = [{"category": name, "week": week[name], "month": month[name]} for name in largest]
-    return Foresight(totals, demand, sorted(warned, key=lambda row: row["rank"])[:ROWS_SHOWN], len(warned))
+    demand = [{"category": name, "week": week.get(name), "month": month[name]} for name in largest]
+    warnings = sorted(warned, key=lambda row: row["rank"])[:ROWS_SHOWN]
+    return {"totals": totals, "demand": demand, "warnings": warnings, "warned": len(warned)}
 
 
-def _table(store: Store, name: str, partition: date) -> list[dict[str, Any]]:
+def _table(store: Store, name: str, partition: date) -> list[Json]:
     manifest = store.current(name, partition)
     return [] if manifest is None else store.read_table(manifest).to_dicts()
-
-
-def listed(store: Store, days: int = DAYS_LISTED) -> list[Row]:
-    """The newest `days` strategies, newest first."""
-    rows = []
-    for partition in store.partitions("strategy")[-days:][::-1]:
-        page = detailed(store, partition)
-        if page is not None:
-            made = page.strategy
-            rows.append(Row(partition, page.status, made.customers, made.contacted, made.holdout))
-    return rows
-
-
-def detailed(store: Store, partition: date) -> Page | None:
-    """A day's strategy as it stands; None where none was made."""
-    manifest = store.current("strategy", partition)
-    if manifest is None:
-        return None
-    strategy = store.read_document(manifest, Strategy)
-    release = store.current("published", partition)
-    # A strategy that was made anew after the last publication is not the published one.
-    if release is not None:
-        shown = store.read_document(release, PublishedStrategy).strategy_uri
-        release = release if parse_uri(shown)[2] == manifest.run else None
-    answer = store.current("approval", partition) if release is not None else None
-    approval = None if answer is None else store.read_document(answer, Approval)
-    if approval is not None and approval.strategy_run != manifest.run:
-        approval = None
-    status = _status(strategy, release is not None, approval)
-    return Page(strategy, status, manifest.run, release.run if release else None, approval)
-
-
-def _status(strategy: Strategy, published: bool, approval: Approval | None) -> str:
-    if strategy.status == "stopped":
-        return "stopped"
-    if not published:
-        return strategy.status
-    if approval is None:
-        return "published"
-    return "approved" if approval.approved else "rejected"
-
-
-def money(minor: int | float, decimals: int = 2) -> str:
-    """Minor units as a number with thousands separators; the currency is the shop's."""
-    return f"{minor / 100:,.{decimals}f}"
-
-
-def units(row: dict[str, Any]) -> str:
-    """`120 (96 to 149)`: expected pieces with the 80% interval, or without where there was too little history."""
-    if row["low_80"] is None:
-        return f"{row['units']:,.0f}"
-    return f"{row['units']:,.0f} ({row['low_80']:,.0f} to {row['high_80']:,.0f})"
-
-
-def interval(value: Interval | None, scale: float = 1.0, decimals: int = 1) -> str:
-    """`12.3 (10.1 to 14.0)`; a dash where the data supports no estimate."""
-    if value is None:
-        return "–"
-    numbers = (f"{part * scale:,.{decimals}f}" for part in (value.value, value.low, value.high))
-    return "{} ({} to {})".format(*numbers)

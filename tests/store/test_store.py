@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -184,3 +185,30 @@ def test_silence_is_worth_another_try(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
     with pytest.raises(TransientError, match="does not answer"):
         ObjectStore(S3Location("http://127.0.0.1:9", "b", "p")).get("x")
+
+
+def test_what_a_query_picks_is_what_is_stored(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "ROWS_PER_PART", 3)
+    rows = pl.DataFrame({"offer_id": list("aabbbcd"), "item_id": list("1212312")}, schema=dict(OFFER_ITEMS.columns))
+    manifest = store.write_table("offer_items", DAY, rows, provenance())
+    assert len(manifest.files) == 3
+    assert store.pick(manifest, lambda table: table).equals(rows)
+    assert store.pick(manifest, lambda table: table.slice(2, 3)).equals(rows[2:5])
+    found = store.pick(manifest, lambda table: table.filter(pl.col("offer_id") == "b").select("item_id"))
+    assert found["item_id"].to_list() == ["1", "2", "3"]
+
+
+def test_a_part_that_can_not_be_read_where_it_lies_is_named(store: Store) -> None:
+    manifest = store.write_table("offer_items", DAY, frame("i1"), provenance())
+    store.objects.put(f"{manifest.folder}/part-00000.parquet", b"no parquet")
+    with pytest.raises(CorruptArtefact, match=r"offer_items.*run step clean for 2017-10-01 again"):
+        store.pick(manifest, lambda table: table)
+    store.objects.delete(f"{manifest.folder}/part-00000.parquet")
+    with pytest.raises(CorruptArtefact, match="offer_items"):
+        store.pick(manifest, lambda table: table)
+
+
+def test_nothing_is_picked_under_another_contract(store: Store) -> None:
+    manifest = store.write_table("offer_items", DAY, frame("i1"), provenance())
+    with pytest.raises(ContractError, match="another contract"):
+        store.pick(replace(manifest, contract="0" * 64), lambda table: table)

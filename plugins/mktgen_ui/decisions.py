@@ -1,0 +1,121 @@
+"""Decisions page by page, straight from parquet: a page costs what it shows, however many there are.
+
+Pages count in the stored order, by customer, or in that of a column; within equal values by customer. `run` names the
+derivation, so that pages of one list stay those of one list when the day is decided anew meanwhile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Final
+
+import polars as pl
+
+from mktgen.documents import Strategy
+from mktgen.steps.runner import Platform
+from mktgen.steps.why import why
+from mktgen.store import Manifest, Store
+from mktgen.strategy.decision_rows import NO_CONTACT
+
+Json = dict[str, Any]
+SHOWN: Final = (
+    "decision_id", "customer_id", "segment_id", "action", "campaign_id", "arm", "propensity", "explored", "p_redeem",
+    "expected_value_minor", "cost_minor",
+)  # fmt: skip
+SORTABLE: Final = ("customer_id", "propensity", "p_redeem", "expected_value_minor", "cost_minor")
+_AFTER: Final = "\U0010ffff"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which rows. search: the beginning of a customer's pseudonym or of a decision's id. contacted: None is either."""
+
+    search: str
+    campaign: str
+    segment: str
+    contacted: bool | None
+    sort: str
+    descending: bool
+    offset: int
+    limit: int
+
+    @property
+    def where(self) -> list[pl.Expr]:
+        found = []
+        if self.search:
+            # The table is in order of customers: a range lets whole row groups be passed over.
+            customers = pl.col("customer_id").is_between(pl.lit(self.search), pl.lit(self.search + _AFTER))
+            found.append(customers | pl.col("decision_id").str.starts_with(self.search))
+        if self.campaign:
+            found.append(pl.col("campaign_id") == self.campaign)
+        if self.segment:
+            found.append(pl.col("segment_id") == self.segment)
+        if self.contacted is not None:
+            found.append((pl.col("action") != NO_CONTACT) == self.contacted)
+        return found
+
+
+def page(store: Store, partition: date, run: str, wanted: Wanted) -> Json | None:
+    """Rows of a page with the number of all that match; None where the day has no decisions, or none of that run."""
+    manifest = store.manifest_of_run("decisions", partition, run) if run else store.current("decisions", partition)
+    if manifest is None:
+        return None
+    if wanted.where or wanted.sort:
+        matching, rows = _picked(store, manifest, wanted)
+    else:
+        matching = manifest.rows
+        rows = store.pick(manifest, lambda table: table.select(SHOWN).slice(wanted.offset, wanted.limit))
+    return {
+        "run": manifest.run, "total": manifest.rows, "matching": matching, "offset": wanted.offset, "limit": wanted.limit,
+        "rows": rows.to_dicts(),
+    }  # fmt: skip
+
+
+def _picked(store: Store, manifest: Manifest, wanted: Wanted) -> tuple[int, pl.DataFrame]:
+    """First which rows, by the columns that decide it alone; then those rows."""
+    by = list(dict.fromkeys((wanted.sort or "customer_id", "customer_id")))
+    descending = [wanted.descending, *[False] * (len(by) - 1)]
+
+    def ordering(table: pl.LazyFrame) -> pl.LazyFrame:
+        return table.filter(*wanted.where).select(by).sort(by, descending=descending, nulls_last=True)
+
+    ordered = store.pick(manifest, ordering)
+    customers = ordered["customer_id"].slice(wanted.offset, wanted.limit)
+    if customers.is_empty():
+        return ordered.height, pl.DataFrame(schema=dict.fromkeys(SHOWN, pl.String))
+    rows = store.pick(
+        manifest, lambda table: table.filter(pl.col("customer_id").is_in(customers.to_list())).select(SHOWN)
+    )
+    place = customers.to_frame().with_row_index("place")
+    return ordered.height, rows.join(place, on="customer_id").sort("place").drop("place")
+
+
+# -- one of them ----------------------------------------------------------------------------------------------------------
+def explained(platform: Platform, partition: date, decision_id: str) -> Json:
+    """Why this customer, this offer; the message as it reads; the customer's segment. Raises MissingArtefact: none such."""
+    store = platform.store
+    told = why(platform, decision_id, partition)
+    row = _first(store, "messages", partition, pl.col("decision_id") == decision_id)
+    member = _first(store, "customer_segments", partition, pl.col("customer_id") == told.customer_id)
+    profile = _first(store, "segments", partition, pl.col("segment_id") == member["segment_id"]) if member else None
+    answer = _first(store, "customer_classes", partition, pl.col("customer_id") == told.customer_id)
+    return {
+        "why": told.model_dump(mode="json"), "message": row, "segment": profile, "response": answer,
+        "labels": _labels(store, partition),
+    }  # fmt: skip
+
+
+def _first(store: Store, artefact: str, partition: date, about: pl.Expr) -> Json | None:
+    manifest = store.current(artefact, partition)
+    rows = store.pick(manifest, lambda table: table.filter(about).head(1)) if manifest else None
+    return None if rows is None or rows.is_empty() else rows.row(0, named=True)
+
+
+def _labels(store: Store, partition: date) -> dict[str, str]:
+    """offer_id -> what it is called in the day's strategy."""
+    manifest = store.current("strategy", partition)
+    if manifest is None:
+        return {}
+    campaigns = store.read_document(manifest, Strategy).campaigns
+    return {offer.offer_id: offer.label for campaign in campaigns for offer in campaign.offers}
