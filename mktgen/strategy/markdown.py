@@ -60,7 +60,7 @@ def approval_text(strategy: Strategy, shown: Iterable[Sample]) -> str:
         [f"**{strategy.source}**: {plain(strategy.source_notice, _SENTENCE)}"],
         [f"- {line}" for line in (*_who(strategy), *_money(strategy), *_standing(strategy), *_gates(strategy))],
         ["### Campaigns", "", *_campaigns(strategy)],
-        *([f"### {len(told)} messages, as customers will read them", "", *_messages(told)] for told in [list(shown)] if told),
+        *(["### Messages, as customers will read them", "", *_messages(told)] for told in [list(shown)] if told),
     ]  # fmt: skip
     return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
 

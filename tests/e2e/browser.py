@@ -102,3 +102,26 @@ def compare_models(page: Page, instance: Parts, metrics: str) -> None:
     page.get_by_placeholder("Search metric charts").fill(metrics)
     page.get_by_role("button", name="Close", exact=True).last.click()
     settled(page, "Model metrics")
+
+
+def list_strategies(page: Page, instance: Parts) -> None:
+    """The runs of strategies, with what a reviewer looks at beside their names; the assistant's panel closed."""
+    page.goto(runs_page(instance, "mktgen-strategies"))
+    settled(page, "strategy 20")
+    page.get_by_role("button", name="Close", exact=True).last.click()
+
+
+def open_report(page: Page, instance: Parts, run_id: str, name: str, title: str) -> None:
+    """An HTML artefact of a strategy's run, as MLflow shows it."""
+    where = f"{instance.mlflow_url}/#/experiments/{experiment(instance, 'mktgen-strategies')}/runs/{run_id}"
+    page.goto(f"{where}/artifacts/{name}")
+    page.frame_locator("iframe").get_by_text(title).first.wait_for()
+    page.get_by_role("button", name="Close", exact=True).last.click()
+    page.wait_for_timeout(1_000)
+
+
+def rollback_form(page: Page, instance: Parts) -> None:
+    page.goto(f"{instance.airflow_url}/dags/marketing_rollback")
+    page.get_by_role("button", name="Trigger").first.click()
+    page.locator("[role=dialog][aria-modal=true][data-state=open]").get_by_text("release").first.wait_for()
+    page.wait_for_timeout(1_000)
