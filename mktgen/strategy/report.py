@@ -140,11 +140,11 @@ def bars(minor: Mapping[str, float]) -> dict[str, Any]:
 
 
 def words(value: Interval | None, unit: float, decimals: int = 1) -> str:
-    """`12.3 (10.1 to 14.0)`; a dash where the data supports no estimate."""
+    """`12.3 (10.1 to 14.0)`, `12.3` of what is exact, and a dash where the data supports no estimate."""
     if value is None:
         return "–"
-    numbers = (f"{part * unit:,.{decimals}f}" for part in (value.value, value.low, value.high))
-    return "{} ({} to {})".format(*numbers)
+    point, low, high = (f"{part * unit:,.{decimals}f}" for part in (value.value, value.low, value.high))
+    return point if value.low == value.high else f"{point} ({low} to {high})"
 
 
 def _interval(metrics: Mapping[str, float], name: str) -> Interval:
