@@ -13,9 +13,10 @@ with a tone; its pool holds the bank's six wordings of that tone, as in the prod
 
 The first wave knows nothing. A wave's clicks are known before the next. Reported is the true click rate of what was chosen (the
 mean of P(click), not the luck of clicks), with 95% intervals over seeds (Student's t). All ways meet the same customers, and
-draws belong to seed, wave and customer: whoever clicks a message would click any that is as likely to be clicked. `claims`: waves
-after which the report says of any trait that it works or harms; in `null` each such claim is wrong, and at most 5% of waves may
-have one.
+draws belong to seed, wave and customer: whoever clicks a message would click any that is as likely to be clicked.
+
+claims: waves after which the report says of any trait that it works or harms; in `null` each such claim is wrong, and at most
+5% of waves may have one.
 
 judge: never-sent wordings of the bank, those that the clicks of the other segments say are best against as many taken blindly;
 true difference on the held-out segments beside what the held-out posterior expects, and how often its interval holds the truth.
@@ -155,8 +156,8 @@ def study(run: Sequence[Wave], scenario: Scenario, seed: int) -> dict[str, Any]:
         rates["learned"].append(wave.rate(chosen))
         rates["uniform"].append(wave.rate(choose(wave, Pool("email", "en"), seed)))
         past = pl.concat([past, counted(wave, pool, chosen, scenario, seed)])
-        preference = fit(past, WORDS.min_clicks)
-        claims.append([line.trait for line in trait_lines(preference, seed) if line.works or line.harms])
+        preference = fit(past, WORDS.min_clicks, seed)
+        claims.append([line.trait for line in trait_lines(preference) if line.works or line.harms])
     return {**rates, "claims": claims, "judge": judged(past, run[-1], scenario, seed)}
 
 

@@ -89,16 +89,16 @@ def learn_wording(run: Run) -> Outcome:
         return _without(run, WORDING_TRIALS.empty(), "the source records no clicks (has_clicks)")
     trials = drawn_trials(run.table("wording_trials"))
     try:
-        preference = fit(trials, words.min_clicks)
+        preference = fit(trials, words.min_clicks, seed)
     except TooFewClicks as refused:
         return _without(run, trials, str(refused))
     tuning, apart = preference_use.split(trials, words.held_out_share)
-    tuned, judge = (_fitted(part, words.min_clicks) for part in (tuning, apart))
+    tuned, judge = (_fitted(part, words.min_clicks, seed) for part in (tuning, apart))
     pairs = preference_use.preference_pairs(tuned, tuning, words.sure_from, seed) if tuned else WORDING_PAIRS.empty()
     files = {MODEL: preference.to_bytes()} | ({JUDGE: judge.to_bytes()} if judge else {})
     report = _report(run, trials, "learned from messages whose wording was drawn at random").model_copy(
         update={
-            "learned": True, "traits": preference_use.trait_lines(preference, seed), "pairs": pairs.height,
+            "learned": True, "traits": preference_use.trait_lines(preference), "pairs": pairs.height,
             "judge": judge is not None,
         }
     )  # fmt: skip
@@ -112,9 +112,9 @@ def learn_wording(run: Run) -> Outcome:
     )
 
 
-def _fitted(trials: pl.DataFrame, min_clicks: int) -> Preference | None:
+def _fitted(trials: pl.DataFrame, min_clicks: int, seed: int) -> Preference | None:
     try:
-        return fit(trials, min_clicks)
+        return fit(trials, min_clicks, seed)
     except TooFewClicks:
         return None
 
