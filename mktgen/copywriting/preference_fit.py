@@ -31,7 +31,9 @@ from mktgen.copywriting.wording import TONES, Wording
 from mktgen.errors import PermanentError
 
 INTERCEPT_SD: Final = 1.0  # of the logits of groups
-PRIOR_SD: Final = 0.2  # of coefficients, before anything is known: a trait changes the odds by a fifth
+# Of coefficients before anything is known, by block: a trait changes the odds by a third, more or less by half of that in a
+# tone; what sets a wording apart beyond its traits changes them by a tenth.
+PRIOR_SD: Final = np.array([0.3, 0.15, 0.1])
 PRIOR_WEIGHT: Final = 4.0
 _BLOCKS: Final = 3
 _WARM: Final = 5  # rounds of the sampler that are thrown away
@@ -122,7 +124,7 @@ def _sampled(rows: _Rows, overall: float, rng: np.random.Generator) -> tuple[Flo
     """Intercepts [G] in the mean; draws of the coefficients [D, P], and of the own part's standard deviation [D]."""
     groups, kinds = int(rows.group.max()) + 1, rows.z.shape[1]
     intercepts, mean = np.full(groups, overall), np.zeros(kinds)
-    variance, sizes = np.full(_BLOCKS, PRIOR_SD**2), np.bincount(rows.block, minlength=_BLOCKS)
+    variance, sizes = PRIOR_SD**2, np.bincount(rows.block, minlength=_BLOCKS)
     total, draws, spread = np.zeros(groups), [], []
     for number in range(_WARM + _ROUNDS):
         intercepts, mean, covariance = _mode(rows, overall, intercepts, mean, variance[rows.block])

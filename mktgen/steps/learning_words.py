@@ -11,7 +11,7 @@ import polars as pl
 from mktgen.contracts import WORDING_PAIRS, WORDING_TRIALS
 from mktgen.copywriting import preference_use
 from mktgen.copywriting.forms import FormName, Language
-from mktgen.copywriting.pool import Pool
+from mktgen.copywriting.pool import Pool, even
 from mktgen.copywriting.preference import Preference
 from mktgen.copywriting.preference_fit import TooFewClicks, drawn_trials, fit
 from mktgen.documents import Approval, WordingReport
@@ -143,9 +143,8 @@ def _report(run: Run, trials: pl.DataFrame, reason: str) -> WordingReport:
 def pool(run: Run, form: FormName, language: Language) -> Pool:
     """The wordings that a day's messages are drawn from, chosen by what was learned up to that day."""
     files = run.files("wording_model")
-    if MODEL not in files:
-        return Pool(form, language)
-    return Pool(form, language, best=partial(Preference.from_bytes(files[MODEL]).best, seed=_seed(run)))
+    best = partial(Preference.from_bytes(files[MODEL]).best, seed=_seed(run)) if MODEL in files else even
+    return Pool(form, language, best=best, week="{}-{}".format(*run.day.isocalendar()))
 
 
 def _seed(run: Run) -> int:
