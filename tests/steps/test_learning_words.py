@@ -16,6 +16,7 @@ from mktgen.copywriting.preference import Preference
 from mktgen.copywriting.wording import TONES, Wording
 from mktgen.documents import Approval, PublishedStrategy, WordingReport
 from mktgen.errors import MissingArtefact, TransientError
+from mktgen.feedback.clicks import impressions
 from mktgen.steps.runner import Platform
 from mktgen.store import Provenance
 from tests.steps.conftest import PlatformOf
@@ -25,6 +26,7 @@ SENT = date(2017, 6, 5)
 OVER = SENT + timedelta(days=3)
 TODAY = OVER + timedelta(days=1)
 BY = Provenance("test", "r", "", "", 0, ())
+AGAIN = replace(BY, run="again")
 MARKET = {"name": "simulated_market", "promotion_plan": False}
 PER_SEGMENT = 400
 
@@ -57,16 +59,12 @@ def dispatched(platform: Platform, day: date = SENT, share: float = 0.25) -> pl.
                 clicks.append((f"s{name}:1", f"s{name}", f"c{name}", day + timedelta(days=1)))
     drawn = WORDING_POOL.check(pool.log())
     blank = {name: pl.lit(None, dtype=kind) for name, kind in DECISIONS.columns.items()}
-    filled = {
-        name: value
-        for name, value in {
-            "action": pl.lit("9001:1"), "item_ids": pl.lit(["1"]), "action_set": pl.lit(["no_contact", "9001:1"]),
-            "action_propensities": pl.lit([0.5, 0.5]), "propensity": pl.lit(0.5), "explored": pl.lit(False), "arm": pl.lit("policy"),
-            "holdout": pl.lit(False), "holdout_share": pl.lit(0.1), "expected_value_minor": pl.lit(1.0),
-            "cost_minor": pl.lit(140, pl.Int64), "model_version": pl.lit("m"), "policy_version": pl.lit("p"),
-            "config_version": pl.lit("c"),
-        }.items()
+    typical = {
+        "action": "9001:1", "item_ids": ["1"], "action_set": ["no_contact", "9001:1"], "action_propensities": [0.5, 0.5],
+        "propensity": 0.5, "explored": False, "arm": "policy", "holdout": False, "holdout_share": 0.1,
+        "expected_value_minor": 1.0, "cost_minor": 140, "model_version": "m", "policy_version": "p", "config_version": "c",
     }  # fmt: skip
+    filled = {name: pl.lit(value).cast(DECISIONS.columns[name]) for name, value in typical.items()}
     rows = pl.DataFrame(decisions)
     missing = {name: value for name, value in {**blank, **filled}.items() if name not in rows.columns}
     store.write_table("decisions", day, rows.with_columns(**missing).select(list(DECISIONS.columns)), BY)
@@ -156,16 +154,17 @@ def test_what_is_learned_waits_for_the_feedback_and_for_the_days_of_clicks(marke
 
 
 def test_a_click_that_comes_too_late_is_none(market: Platform) -> None:
+    """A click on the last day counts, and once; one of a message that isn't ours doesn't, nor one after its time."""
     sends = dispatched(market, share=0.0)
-    late = [(f"{sends['send_id'][5]}:1", sends["send_id"][5], sends["customer_id"][5], OVER)]
-    market.store.write_table("clicks", OVER, pl.DataFrame(late, schema=CLICKS.columns, orient="row"), BY)
+    one = sends.filter(pl.col("status") == "sent").row(5, named=True)
+    made = [(f"{one['send_id']}:{n}", one["send_id"], one["customer_id"], OVER) for n in (1, 2)]
+    made.append(("other:1", "other", one["customer_id"], OVER))
+    market.store.write_table("clicks", OVER, pl.DataFrame(made, schema=CLICKS.columns, orient="row"), AGAIN)
     run(market, "collect_clicks", OVER)
     trials = market.store.read_table(market.store.need("wording_trials", OVER))
-    assert trials["clicks"].sum() == 1, "on the last day it counts"
-    early = [(*late[0][:3], SENT)]
-    market.store.write_table("clicks", OVER, pl.DataFrame(early, schema=CLICKS.columns, orient="row"), BY)
-    run(market, "collect_clicks", OVER)
-    assert market.store.read_table(market.store.need("wording_trials", OVER))["clicks"].sum() == 0
+    assert trials["clicks"].sum() == 1
+    late = impressions(sends, pl.DataFrame(made, schema=CLICKS.columns, orient="row"), 2, OVER)
+    assert not late["clicked"].any()
 
 
 def test_a_day_for_which_two_strategies_were_approved_teaches_nothing(market: Platform) -> None:
