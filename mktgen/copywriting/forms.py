@@ -30,7 +30,7 @@ class Form:
     sms: bool = False
 
 
-FORMS: Final[dict[str, Form]] = {
+FORMS: Final[dict[FormName, Form]] = {
     form.name: form
     for form in (
         Form("email", subject=78, body=800),  # RFC 5322: a line should be at most 78 characters

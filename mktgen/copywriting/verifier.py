@@ -19,7 +19,7 @@ from mktgen.copywriting.facts import REQUIRED, Facts
 from mktgen.copywriting.forms import Form, sms_parts
 from mktgen.copywriting.rulebook import Rulebook, rulebook
 
-GAP: Final = "\x00"  # where a fact stood; can't occur in a text that passes `_characters`
+GAP: Final = "\x00"  # where a fact stood; a text that holds one itself is refused (_shape)
 _PLAIN: Final = {
     "en": re.compile(r"[A-Za-z .,!?:;'’\-\n\x00]"),
     "zh": re.compile(r"[\u4e00-\u9fff。，！？：；、「」\n\x00]"),
@@ -80,6 +80,8 @@ def problems(text: Text, facts: Facts, form: Form) -> list[Problem]:
 
 def _shape(text: Text, form: Form, opt_out: str) -> list[Problem]:
     found = []
+    if GAP in text.subject + text.body:
+        found.append(Problem("character", "has '\\x00' (U+0000), which is not in the decision"))
     if not text.body.strip() or (form.subject is not None and not text.subject.strip()):
         found.append(Problem("empty", "subject or body is empty"))
     if form.subject is None and text.subject:

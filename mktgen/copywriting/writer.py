@@ -10,6 +10,7 @@ refused too, there is no message, and the gate `message_per_contact` stops the s
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -47,6 +48,18 @@ class Day:
     source: SourceFacts = SourceFacts()
 
 
+@dataclass(frozen=True)
+class Written:
+    """What one contact is told. origin: of the wording, or `fallback` where it took the place of the one that was drawn;
+    chance: of the one that was drawn; cell: what it was drawn from."""
+
+    wording: Wording
+    text: Text
+    origin: str
+    chance: float
+    cell: str
+
+
 def write_messages(
     day: Day, settings: StrategySettings, form: FormName = "email", pool: Pool | None = None
 ) -> pl.DataFrame:
@@ -56,35 +69,41 @@ def write_messages(
     recommendations. The wording is drawn by the pool's chances and a hash of the decision, so that reruns give the same
     text; wording_propensity is the chance of the wording that was drawn, origin `fallback` where another had to take its place.
     """
-    rows = _written(day, _contacted(day.decisions), pool or Pool(form, settings.languages[0]))
+    pool = pool or Pool(form, settings.languages[0])
+    rows = [
+        {
+            **{name: decision[name] for name in ("decision_id", "customer_id", "campaign_id", "channel")},
+            "form": pool.form,
+            "language": pool.language,
+            "subject": said.text.subject,
+            "body": said.text.body,
+            "wording_id": said.wording.id,
+            "origin": said.origin,
+            "wording_propensity": said.chance,
+            "cell": said.cell,
+        }
+        for decision, said in written(day, contacted(day.decisions), pool)
+    ]
     return MESSAGES.check(pl.DataFrame(rows, schema=MESSAGES.columns).sort("decision_id"))
 
 
-def campaign_examples(day: Day, settings: StrategySettings, form: FormName = "email") -> dict[str, dict[str, str]]:
-    """campaign_id -> language -> "subject — body", the message of each campaign's first contact in every language."""
-    first = _contacted(day.decisions).sort("campaign_id", "decision_id").unique("campaign_id", keep="first")
-    examples: dict[str, dict[str, str]] = {}
-    for language in settings.languages:
-        for row in sorted(_written(day, first, Pool(form, language)), key=lambda row: row["campaign_id"]):
-            examples.setdefault(row["campaign_id"], {})[language] = f"{row['subject']} — {row['body']}"
-    return examples
-
-
-def _contacted(decisions: pl.DataFrame) -> pl.DataFrame:
+def contacted(decisions: pl.DataFrame) -> pl.DataFrame:
+    """Decisions (contracts.DECISIONS) that contact somebody."""
     return decisions.filter(pl.col("offer_id").is_not_null())
 
 
-def _written(day: Day, contacts: pl.DataFrame, pool: Pool) -> list[dict[str, Any]]:
+def written(day: Day, contacts: pl.DataFrame, pool: Pool) -> Iterator[tuple[dict[str, Any], Written]]:
+    """Each of `contacts` (rows of contracts.DECISIONS) with what it is told, in order of decision_id; one of which nothing true
+    can be said is left out, and the gate on messages stops the strategy."""
     sent = contacts.sort("decision_id")
-    names, tones = _names(day.items), segment_tones(day.segments)
+    names, tones = item_names(day.items), segment_tones(day.segments)
     terms = {row["offer_id"]: row for row in day.offers.iter_rows(named=True)}
     further, running = _further(day.recommendations, sent), set(day.campaigns["campaign_id"].to_list())
     texts: dict[tuple[str, Facts], Text | None] = {}  # many customers get the same words
-    rows = []
     for decision in sent.iter_rows(named=True):
         offer, shown = terms.get(decision["offer_id"]), decision["item_ids"][:1]
         if offer is None or not shown or shown[0] not in names or decision["campaign_id"] not in running:
-            continue  # nothing true can be said; the gate on messages stops the strategy
+            continue
         others = decision["item_ids"][1:] or further.get(decision["customer_id"], [])
         also = list(dict.fromkeys(names[item] for item in others if item in names and names[item] != names[shown[0]]))
         told = facts(
@@ -95,11 +114,9 @@ def _written(day: Day, contacts: pl.DataFrame, pool: Pool) -> list[dict[str, Any
             offer["valid_to"],
             day.source.currency_symbol,
         )
-        message = _compose(pool, tones.get(decision["segment_id"], "everyday"), told, decision["decision_id"], texts)
-        if message is not None:
-            kept = {name: decision[name] for name in ("decision_id", "customer_id", "campaign_id", "channel")}
-            rows.append({**kept, "form": pool.form, "language": pool.language, **message})
-    return rows
+        said = _compose(pool, tones.get(decision["segment_id"], "everyday"), told, decision["decision_id"], texts)
+        if said is not None:
+            yield decision, said
 
 
 def segment_tones(segments: pl.DataFrame) -> dict[str, Tone]:
@@ -124,7 +141,8 @@ def segment_tones(segments: pl.DataFrame) -> dict[str, Tone]:
     return tones
 
 
-def _names(items: pl.DataFrame) -> dict[str, str]:
+def item_names(items: pl.DataFrame) -> dict[str, str]:
+    """item_id -> its category in title case, of merchandise (see above why not its type)."""
     label = pl.col("category").str.replace_all(r"\s+", " ").str.strip_chars().str.to_titlecase()
     return dict(items.filter("merchandise").select("item_id", label.alias("name")).iter_rows())
 
@@ -137,7 +155,7 @@ def _further(recommendations: pl.DataFrame, sent: pl.DataFrame) -> dict[str, lis
 
 def _compose(
     pool: Pool, tone: Tone, told: Facts, decision_id: str, texts: dict[tuple[str, Facts], Text | None]
-) -> dict[str, Any] | None:
+) -> Written | None:
     """The first wording that the verifier lets pass: the one drawn, the others, the plain one."""
     known = frozenset(told.values)
     drawn = pool.drawn(tone, known, decision_id)
@@ -146,9 +164,7 @@ def _compose(
         text = _verified(wording, told, texts)
         if text is not None:
             origin = wording.origin if place == 0 and drawn else "fallback"
-            chance = drawn[0][1] if drawn else 1.0
-            said = {"subject": text.subject, "body": text.body, "wording_id": wording.id}
-            return {**said, "origin": origin, "wording_propensity": chance, "cell": pool.cell(tone, known)}
+            return Written(wording, text, origin, drawn[0][1] if drawn else 1.0, pool.cell(tone, known))
     return None
 
 

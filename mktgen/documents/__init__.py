@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from mktgen.documents.base import Document, Gate, Interval, Refusal
+from mktgen.documents.brief import Brief, Briefs, Variant
 from mktgen.documents.feedback import EffectLine, EffectReport, EffectReports, FeedbackReport, RetrainingRequest
 from mktgen.documents.response import ResponseComparison, ResponsePin, ResponsePromotion, ResponseReport
 from mktgen.documents.strategy import (
@@ -30,6 +31,8 @@ from mktgen.documents.wording import TraitLine, WordingLine, WordingReport
 __all__ = [
     "Allocation",
     "AllocationReport",
+    "Brief",
+    "Briefs",
     "Campaign",
     "ClassSummary",
     "Comparison",
@@ -54,6 +57,7 @@ __all__ = [
     "Strategy",
     "StrategyEvaluation",
     "TraitLine",
+    "Variant",
     "WhyExample",
     "WordingLine",
     "WordingReport",

@@ -10,7 +10,7 @@ import polars as pl
 
 from mktgen.config import config_version
 from mktgen.contracts import CATEGORY_SCORES, CUSTOMER_SCORES, ITEM_SCORES
-from mktgen.copywriting import writer
+from mktgen.copywriting import brief, variants, writer
 from mktgen.documents import AllocationReport, LaunchEvidence, Promotion
 from mktgen.execution.channels import channel_class
 from mktgen.models.base import CategoryModel, History, Model, VectorModel
@@ -319,16 +319,17 @@ def brief_reads(day: date, platform: Platform) -> list[Read]:
 
 
 def write_briefs(run: Run) -> Outcome:
-    """Messages for the contacted, and the draft of the day's strategy."""
+    """Messages for the contacted, the draft of the day's strategy, and a brief of each campaign."""
     settings, source = run.settings.strategy, run.platform.source
     plan = run.document("allocation", AllocationReport)
     names = ("decisions", "recommendations", "items", "offers", "segments", "campaigns")
     decisions, recommended, items, terms, profiles, campaigns = (run.table(name) for name in names)
     day = writer.Day(decisions, recommended, items, terms, profiles, campaigns)
     form = channel_class(settings.channel).form
-    pool = learning_words.pool(run, form, settings.languages[0])
+    pool = learning_words.pool(run, form, settings.languages[0], ())
     messages = writer.write_messages(day, settings, form, pool)
-    examples = writer.campaign_examples(day, settings, form)
+    drawn_from = pool.log()  # before briefs look at it for other cells
+    told = variants.variants(day, settings.languages, {(pool.form, pool.language): pool})
     effects = run.table("response_scores")
     classes = class_summary.class_summaries(run.table("customer_classes"), decisions, effects)
     draft = document.build_strategy(
@@ -342,7 +343,7 @@ def write_briefs(run: Run) -> Outcome:
             offers=terms,
             items=items,
             allocation=plan.allocation,
-            copy_examples=examples,
+            copy_examples=variants.examples(told, form),
             reasons=run.table("reasons").filter(pl.col("about") == "item"),
             versions=plan.versions,
             notes=plan.notes,
@@ -352,8 +353,13 @@ def write_briefs(run: Run) -> Outcome:
         ),
         settings,
     )
+    sees = source.capabilities
+    around = brief.Surroundings(run.settings.feedback.window_days, sees.has_clicks, source.live, form)
+    briefs = brief.write_briefs(draft, day, told, around, settings)
     fallbacks = messages.filter(pl.col("origin") == "fallback").height
     note = f"{len(draft.campaigns)} campaigns, {messages.height} messages, {fallbacks} in other words than were drawn"
     return Outcome(
-        tables={"messages": messages, "wording_pool": pool.log()}, documents={"strategy_draft": draft}, notes=[note]
+        tables={"messages": messages, "wording_pool": drawn_from},
+        documents={"strategy_draft": draft, "briefs": briefs},
+        notes=[note],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 from functools import partial
 from typing import Final
@@ -14,6 +15,7 @@ from mktgen.copywriting.forms import FormName, Language
 from mktgen.copywriting.pool import Pool, even
 from mktgen.copywriting.preference import Preference
 from mktgen.copywriting.preference_fit import TooFewClicks, drawn_trials, fit
+from mktgen.copywriting.wording import Wording
 from mktgen.documents import Approval, WordingReport
 from mktgen.feedback.clicks import impressions, wording_trials
 from mktgen.steps.data import days_between
@@ -140,11 +142,12 @@ def _report(run: Run, trials: pl.DataFrame, reason: str) -> WordingReport:
     )  # fmt: skip
 
 
-def pool(run: Run, form: FormName, language: Language) -> Pool:
-    """The wordings that a day's messages are drawn from, chosen by what was learned up to that day."""
-    files = run.files("wording_model")
+def pool(run: Run, form: FormName, language: Language, drafts: Sequence[Wording]) -> Pool:
+    """The wordings that a day's messages are drawn from, chosen by what was learned up to that day. drafts: of a model."""
+    files, ours = run.files("wording_model"), [one for one in drafts if (one.form, one.language) == (form, language)]
     best = partial(Preference.from_bytes(files[MODEL]).best, seed=_seed(run)) if MODEL in files else even
-    return Pool(form, language, best=best, week="{}-{}".format(*run.day.isocalendar()))
+    year, week, _ = run.day.isocalendar()
+    return Pool(form, language, ours, best=best, week=f"{year}-{week}")
 
 
 def _seed(run: Run) -> int:

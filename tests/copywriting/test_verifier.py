@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import date
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mktgen.copywriting.facts import facts, printable
@@ -59,6 +59,7 @@ def test_an_ordinary_label_is_printed_as_it_is(label: str) -> None:
 
 
 @given(st.text(min_size=1, max_size=30))
+@example("\x00")  # the verifier's own mark for a fact that it cut out
 def test_whatever_is_added_to_a_message_is_words_that_were_reviewed_or_it_is_refused(addition: str) -> None:
     case = next(right(1, SEED))
     added = Text(case.text.subject, f"{case.text.body}\n{addition}")

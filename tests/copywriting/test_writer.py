@@ -15,7 +15,7 @@ from mktgen.copywriting.forms import FORMS
 from mktgen.copywriting.pool import EVEN, Best, Pool, even
 from mktgen.copywriting.verifier import problems
 from mktgen.copywriting.wording import TONES, Wording
-from mktgen.copywriting.writer import Day, SourceFacts, campaign_examples, segment_tones, write_messages
+from mktgen.copywriting.writer import Day, SourceFacts, segment_tones, write_messages
 from mktgen.errors import PermanentError
 from mktgen.settings import StrategySettings
 from tests.support.strategy_day import NO_RECOMMENDATIONS, SETTINGS, make_day
@@ -105,12 +105,6 @@ def test_nothing_to_recommend_is_no_reason_to_fail() -> None:
 
 def test_reruns_give_the_same_text() -> None:
     assert_frame_equal(written(), written(decisions=make_day().decisions[::-1]))
-
-
-def test_examples_show_every_language() -> None:
-    examples = campaign_examples(of_the_day(), SETTINGS)
-    assert sorted(examples) == sorted(campaign.campaign_id for campaign in make_day().strategy.campaigns)
-    assert all(set(example) == {"en", "zh"} for example in examples.values())
 
 
 def test_tones_follow_the_profile() -> None:

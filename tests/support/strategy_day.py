@@ -7,7 +7,7 @@ from functools import cache
 
 import polars as pl
 
-from mktgen.copywriting import writer
+from mktgen.copywriting import variants, writer
 from mktgen.documents import Strategy
 from mktgen.settings import StrategySettings
 from mktgen.strategy.decision_rows import Versions
@@ -82,7 +82,7 @@ def make_day() -> Day:
         world.offers,
         world.items,
         result.allocation,
-        writer.campaign_examples(texts, SETTINGS),
+        variants.examples(variants.variants(texts, SETTINGS.languages, {}), "email"),
         {"policy": versions.policy},
         [*result.notes, model.note],
     )
