@@ -289,7 +289,7 @@ class WordSettings(Section):
     click_days: int = Field(
         3, ge=1, le=28, description="days after a decision in which a click counts; then it is learned from"
     )
-    memory_days: int = Field(120, ge=7, description="sends that were counted so long ago are forgotten: tastes move")
+    memory_days: int = Field(84, ge=7, description="sends that were counted so long ago are forgotten: tastes move")
     min_clicks: int = Field(30, ge=10, description="clicks below which the choice among wordings stays even")
     sure_from: float = Field(
         0.9,
