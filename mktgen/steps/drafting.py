@@ -71,7 +71,7 @@ def embedded(run: Run, adapter: bytes) -> Iterator[LanguageModel]:
     digest = sha256(adapter)
     path = run.scratch / f"{digest[:16]}.gguf"
     path.write_bytes(adapter)
-    model = Embedded(path, digest[:16], run.settings.copywriting.tuning.threads)
+    model = Embedded(path, digest[:16])
     try:
         yield model
     finally:
