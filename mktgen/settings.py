@@ -407,7 +407,7 @@ class TuningSettings(Section):
 
     rank: int = Field(16, ge=1, description="of each adapted matrix's change")
     alpha: int = Field(32, ge=1, description="the change is scaled by alpha / rank")
-    steps: int = Field(40, ge=1, description="on wordings of the bank; a step takes about two seconds on two cores")
+    steps: int = Field(80, ge=1, description="on wordings of the bank; a step takes about two seconds on two cores")
     prompts: int = Field(2, ge=1, description="different prompts of a step")
     answers: int = Field(4, ge=1, description="wordings learned with each prompt")
     learning_rate: float = Field(2e-3, gt=0)
@@ -442,7 +442,7 @@ class CopySettings(Section):
         6, ge=2, description="of a new adapter, for each form, tone and set of facts kept from it"
     )
     min_well_formed: float = Field(0.9, ge=0, le=1, description="of those answers, to serve")
-    min_verified: float = Field(0.3, ge=0, le=1, description="of those answers, to serve")
+    min_verified: float = Field(0.25, ge=0, le=1, description="of those answers, to serve")
     max_verified_loss: float = Field(
         0.1,
         ge=0,

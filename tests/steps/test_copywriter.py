@@ -14,9 +14,9 @@ import pytest
 
 from mktgen import contracts, pipeline
 from mktgen.copywriting._adapter_file import to_gguf
+from mktgen.copywriting.serving import ADAPTER
 from mktgen.documents import CopyPromotion, CopyReport, CopywriterTraining, TrainingPlan
 from mktgen.errors import PermanentError
-from mktgen.steps.drafting import ADAPTER
 from mktgen.steps.runner import Platform
 from mktgen.store import sha256
 from tests.steps.conftest import PlatformOf
@@ -59,7 +59,7 @@ def planned(platform: Platform, training: date = PARTITION) -> None:
 def offered(platform: Platform, *faces: int | None) -> None:
     columns = contracts.OFFERS.columns
     rows = [
-        {name: None for name in columns}
+        dict.fromkeys(columns)
         | {
             "offer_id": str(n),
             "campaign_id": "1",
