@@ -1,8 +1,8 @@
 """What the small model is taught, and what is kept from it so that it can be judged.
 
 Kept back, by hash, the same in every training: a fifth of the cells (form, tone, slots), of which nothing is taught, and a
-fifth of the bank's wordings of the other cells. So what it writes for a cell that is kept back shows what it has understood, and
-a wording that is kept back but written shows that it puts sentences together rather than recite them.
+fifth of the bank's wordings of the other cells. So what it writes for a cell that is kept back shows what it has understood,
+and a wording that is kept back but written shows that it puts sentences together rather than recite them.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ from mktgen.store import Manifest, sha256
 
 COPYWRITER: Final = "copywriter"
 _CAVEAT: Final = (
-    "Wordings only: facts are filled in by the product, and every message is verified before it is sent. Judged on cells (form, tone, "
-    "facts) that were kept from training; answers that the verifier refuses come from the template bank."
+    "Wordings only: the product fills in the facts, and every message is verified before it is sent. Judged on cells (form, "
+    "tone, facts) that were kept from training; answers that the verifier refuses come from the template bank."
 )
 _DESCRIPTION: Final = (
     f"A low-rank adapter of {_weights.BASE} (Apache-2.0): learned from the template bank by likelihood, then from pairs of "
