@@ -4,18 +4,20 @@
     python -m benchmarks.copy_learning --before DRAFTS.jsonl --after DRAFTS.jsonl      # two sets of a model's drafts
 
 Every wave each active customer of the market gets one e-mail. Customers are in six segments by what a shop knows of them, each
-with a tone; its pool holds the bank's six wordings of that tone, as in the product. Wordings are chosen
+with a tone; its pool holds six wordings of the bank, as in the product: three of a standing set of 60, and three new ones every
+week. Wordings are chosen
 
     learned          by the product: posterior of all clicks so far, P(best), a fifth drawn evenly (copywriting/pool.py)
     uniform          evenly
-    best fixed       one wording for everybody and all waves: the best of all pools in hindsight, by the market's truth
-    best by segment  of each segment's pool its best, by the truth of that wave: more than any choice by segment can reach
+    best fixed       one wording for everybody and all waves: the best of all that could be chosen, in hindsight, by the truth
+    best by segment  for each segment and wave the best of its tone, by the truth: more than any choice by segment can reach
 
 The first wave knows nothing. A wave's clicks are known before the next. Reported is the true click rate of what was chosen (the
 mean of P(click), not the luck of clicks), with 95% intervals over seeds (Student's t). All ways meet the same customers, and
-draws belong to seed, wave and customer: whoever clicks a message would click any that is as likely to be clicked. `claims`: waves
-after which the report says of any trait that it works or harms; in `null` each such claim is wrong, and at most 5% of waves may
-have one.
+draws belong to seed, wave and customer: whoever clicks a message would click any that is as likely to be clicked.
+
+claims: waves after which the report says of any trait that it works or harms; in `null` each such claim is wrong, and at most
+5% of waves may have one.
 
 judge: never-sent wordings of the bank, those that the clicks of the other segments say are best against as many taken blindly;
 true difference on the held-out segments beside what the held-out posterior expects, and how often its interval holds the truth.
@@ -40,7 +42,7 @@ from scipy.stats import t as student
 from mktgen.contracts import WORDING_TRIALS
 from mktgen.copywriting.bank import bank
 from mktgen.copywriting.facts import facts
-from mktgen.copywriting.pool import Pool
+from mktgen.copywriting.pool import Pool, even, standing_wordings
 from mktgen.copywriting.preference import Preference
 from mktgen.copywriting.preference_fit import fit
 from mktgen.copywriting.preference_use import expected_gain, held_out, preference_pairs, split, trait_lines
@@ -104,14 +106,19 @@ def waves(scenario: Scenario, copies: int, count: int) -> list[Wave]:
     market = open_source(SourceSettings(market=MarketSettings(copies=copies)), "the benchmark")
     days = [FIRST_WAVE + timedelta(days=7 * number) for number in range(count)]
     organic = market.organic(days[0] - timedelta(days=84), days[-1] + timedelta(days=28))
-    pool = Pool("email", "en")
-    every = {one.id: one for tone in TONES for one, _ in pool.chances(tone, KNOWN)}
+    every = {one.id: one for tone in TONES for one in standing_wordings("email", "en", tone, KNOWN)}
+    every |= {one.id: one for day in days for tone in TONES for one, _ in pool_of(day).chances(tone, KNOWN)}
     wordings = tuple(every[name] for name in sorted(every))
     found = []
     for day in days:
         table = panel(organic, day, scenario)
         found.append(Wave(day, table, segments(table), wordings, click_rates(table, texts(wordings), scenario)))
     return found
+
+
+def pool_of(day: date, preference: Preference | None = None, seed: int = 0) -> Pool:
+    best = partial(preference.best, seed=seed) if preference else even
+    return Pool("email", "en", best=best, week=str(day))
 
 
 def choose(wave: Wave, pool: Pool, seed: int) -> NDArray[np.int64]:
@@ -146,17 +153,13 @@ def study(run: Sequence[Wave], scenario: Scenario, seed: int) -> dict[str, Any]:
     rates: dict[str, list[float]] = {"learned": [], "uniform": []}
     claims, past, preference = [], WORDING_TRIALS.empty(), None
     for number, wave in enumerate(run):
-        pool = (
-            Pool("email", "en", best=partial(preference.best, seed=seed + number))
-            if preference
-            else Pool("email", "en")
-        )
+        pool = pool_of(wave.day, preference, seed + number)
         chosen = choose(wave, pool, seed)
         rates["learned"].append(wave.rate(chosen))
-        rates["uniform"].append(wave.rate(choose(wave, Pool("email", "en"), seed)))
+        rates["uniform"].append(wave.rate(choose(wave, pool_of(wave.day), seed)))
         past = pl.concat([past, counted(wave, pool, chosen, scenario, seed)])
-        preference = fit(past, WORDS.min_clicks)
-        claims.append([line.trait for line in trait_lines(preference, seed) if line.works or line.harms])
+        preference = fit(past, WORDS.min_clicks, seed)
+        claims.append([line.trait for line in trait_lines(preference) if line.works or line.harms])
     return {**rates, "claims": claims, "judge": judged(past, run[-1], scenario, seed)}
 
 
@@ -197,14 +200,12 @@ def true_rate(wave: Wave, drafts: Sequence[Wording], scenario: Scenario, judge: 
 
 def beside(run: Sequence[Wave]) -> dict[str, list[float]]:
     """What nobody can do who doesn't know the truth."""
-    pool = Pool("email", "en")
-    own = {tone: {one.id for one, _ in pool.chances(tone, KNOWN)} for tone in TONES}
     fixed = int(np.mean([wave.truth.mean(axis=0) for wave in run], axis=0).argmax())
     by_segment = []
     for wave in run:
         total = 0.0
         for name, tone in SEGMENTS.items():
-            usable = [place for place, one in enumerate(wave.wordings) if one.id in own[tone]]
+            usable = [place for place, one in enumerate(wave.wordings) if one.tone == tone]
             total += float(wave.truth[wave.segment == name][:, usable].sum(axis=0).max(initial=0.0))
         by_segment.append(total / wave.table.height)
     return {"best fixed": [float(wave.truth[:, fixed].mean()) for wave in run], "best by segment": by_segment}

@@ -41,7 +41,7 @@ from mktgen.copywriting.request import Request
 from mktgen.copywriting.tuning import Tuner
 from mktgen.copywriting.verifier import Text, problems
 from mktgen.copywriting.wording import TONES, Tone, Wording
-from mktgen.settings import TuningSettings
+from mktgen.settings.words import TuningSettings
 
 TRIES: Final = 3
 LANGUAGES: Final[tuple[Language, ...]] = ("en", "zh")

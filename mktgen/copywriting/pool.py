@@ -15,7 +15,11 @@ from mktgen.copywriting.forms import FormName, Language
 from mktgen.copywriting.request import Request
 from mktgen.copywriting.wording import Tone, Wording
 
-TEMPLATES: Final = 6  # of the bank, beside what a model wrote
+# Of the bank, beside what a model wrote: those of a standing set that are likeliest to be its best, and new ones every week.
+# Traits are told apart by wordings that combine them otherwise, so a pool that never changes soon has nothing more to teach.
+LEADERS: Final = 3
+STANDING: Final = 60
+FRESH: Final = 3
 # This share of messages is drawn evenly among all wordings, however sure it is which is best: tastes move, and what is
 # learned must stay learnable. A share and not a chance of each, so that many wordings don't leave nothing for the best.
 EVEN: Final = 0.2
@@ -28,17 +32,24 @@ def even(wordings: Sequence[Wording]) -> list[float]:
     return [1.0 / len(wordings)] * len(wordings)
 
 
+def standing_wordings(form: FormName, language: Language, tone: Tone, known: frozenset[str]) -> list[Wording]:
+    """The bank's wordings that leaders are taken from: the same on all days."""
+    return bank(language).wordings(form, tone, known, STANDING, "pool")
+
+
 @dataclass(frozen=True)
 class Pool:
     """Wordings of one form and language.
 
     drafts: verified wordings of a model. best: what was learned of them (preference.py); chances are drawn towards even ones.
+    week: any name of the week, the same for all its days.
     """
 
     form: FormName
     language: Language
     drafts: Sequence[Wording] = ()
     best: Best = even
+    week: str = ""
     _cells: dict[tuple[Tone, frozenset[str]], list[tuple[Wording, float]]] = field(default_factory=dict)
 
     def chances(self, tone: Tone, known: frozenset[str]) -> list[tuple[Wording, float]]:
@@ -77,8 +88,13 @@ class Pool:
         ours = [draft for draft in self.drafts if draft.tone == tone and draft.slots <= known]
         if "discount" in known:
             ours = [draft for draft in ours if "discount" in draft.slots]
-        templates = bank(self.language).wordings(self.form, tone, known, TEMPLATES, "pool")
-        return sorted({wording.id: wording for wording in (*templates, *ours)}.values(), key=lambda wording: wording.id)
+        standing, fresh = standing_wordings(self.form, self.language, tone, known), self._fresh(tone, known)
+        order = sorted(zip(standing, self.best(standing), strict=True), key=lambda pair: -pair[1]) if standing else []
+        leaders = [wording for wording, _ in order[:LEADERS]]
+        return sorted({one.id: one for one in (*leaders, *fresh, *ours)}.values(), key=lambda wording: wording.id)
+
+    def _fresh(self, tone: Tone, known: frozenset[str]) -> list[Wording]:
+        return bank(self.language).wordings(self.form, tone, known, FRESH, f"week {self.week}")
 
     def _weighed(self, usable: list[Wording]) -> list[tuple[Wording, float]]:
         if not usable:

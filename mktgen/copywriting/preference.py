@@ -1,8 +1,8 @@
-"""What customers were found to like in wordings: a posterior over traits and wordings, and what follows from it.
+"""What customers were found to like in wordings: draws of a posterior over traits and wordings, and what follows from them.
 
 What: logit P(click) = base of the pool + (traits - the pool's mean traits) . (common + tone's own) + the wording's own part.
-Formula: coefficients ~ N(mean, root root') as preference_fit.py leaves them; a wording that was never sent has the traits' part
-and an own one ~ N(0, spread^2). P(best) is the share of draws in which a wording leads its pool (Thompson sampling).
+Formula: coefficients by the draws that preference_fit.py leaves; a wording that was never sent has the traits' part and an own
+one ~ N(0, spread^2). P(best) is the share of draws in which a wording leads its pool (Thompson sampling).
 Assumption: what a trait is worth depends on the tone, not on language or form; wordings beside each other don't matter.
 When it fails: with few clicks everything is near even, which is right; a taste that moves within the memory is averaged over.
 Reference: Thompson (1933), Biometrika 25; Chapelle and Li (2011), An empirical evaluation of Thompson sampling.
@@ -10,6 +10,7 @@ Reference: Thompson (1933), Biometrika 25; Chapelle and Li (2011), An empirical 
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import zipfile
@@ -26,68 +27,63 @@ from mktgen.copywriting.wording import TONES, Tone, Wording
 from mktgen.errors import CorruptArtefact
 
 Floats = NDArray[np.float64]
-DRAWS: Final = 2_000
 FORMAT: Final = 1
+_ARRAYS: Final = ("draws", "spread", "base", "typical", "share")
 
 
 @dataclass(frozen=True)
 class Preference:
-    """P coefficients: traits in common, traits by tone, then one for each of `wordings` (ids, in order).
+    """draws [D, P]: traits in common, traits by tone, then one for each of `wordings` (ids, in order).
 
-    mean [P], root [P, P]. spread: standard deviation of a wording's own part. base [T]: logit of a click at the mean traits
-    `typical` [T, K] of a tone; share [T]: of the sends; 0: nothing was sent in that tone, its base is that of all.
+    spread [D]: standard deviation of a wording's own part. base [T]: logit of a click at the mean traits `typical` [T, K] of a
+    tone; share [T]: of the sends; 0: nothing was sent in that tone, its base is that of all.
     """
 
     wordings: tuple[str, ...]
-    mean: Floats
-    root: Floats
-    spread: float
+    draws: NDArray[np.float32]
+    spread: NDArray[np.float32]
     base: Floats
     typical: Floats
     share: Floats
     sends: int
     clicks: int
 
-    def draws(self, seed: int, count: int = DRAWS) -> Floats:
-        """Coefficients [count, P], by the posterior."""
-        noise = np.random.default_rng(seed).standard_normal((count, len(self.mean)))
-        return np.asarray(self.mean + noise @ self.root.T, dtype=np.float64)
-
-    def logits(self, wordings: Sequence[Wording], seed: int, count: int = DRAWS) -> Floats:
-        """Logits of a click [count, N], by the posterior; draws of one call belong together."""
+    def logits(self, wordings: Sequence[Wording], seed: int) -> Floats:
+        """Logits of a click [D, N]; draws belong together. `seed`: chance of what isn't known of wordings never sent."""
         tone = np.array([TONES.index(wording.tone) for wording in wordings], dtype=np.int64)
-        coefficients = self.draws(seed, count)
         away = matrix(wordings) - self.typical[tone]
-        first = len(self.mean) - len(self.wordings)
-        worth = coefficients[:, :first] @ design(away, tone).T
+        first = self.draws.shape[1] - len(self.wordings)
+        worth = self.draws[:, :first].astype(np.float64) @ design(away, tone).T
         place = {name: number for number, name in enumerate(self.wordings)}
-        unseen = np.random.default_rng([seed, 1])
         for column, wording in enumerate(wordings):
             own = place.get(wording.id)
-            worth[:, column] += (
-                coefficients[:, first + own] if own is not None else self.spread * unseen.standard_normal(count)
-            )
+            worth[:, column] += self.draws[:, first + own] if own is not None else self._unseen(wording, seed)
         return np.asarray(self.base[tone] + worth, dtype=np.float64)
 
-    def rates(self, wordings: Sequence[Wording], seed: int, count: int = DRAWS) -> Floats:
-        """Click rates [count, N], by the posterior."""
-        return np.asarray(expit(self.logits(wordings, seed, count)), dtype=np.float64)
+    def _unseen(self, wording: Wording, seed: int) -> Floats:
+        """Own parts [D] of a wording that was never sent: the same whatever stands beside it."""
+        key = int.from_bytes(hashlib.sha256(wording.id.encode()).digest()[:8], "big")
+        return self.spread * np.random.default_rng([seed, key]).standard_normal(len(self.spread))
+
+    def rates(self, wordings: Sequence[Wording], seed: int) -> Floats:
+        """Click rates [D, N]."""
+        return np.asarray(expit(self.logits(wordings, seed)), dtype=np.float64)
 
     def best(self, wordings: Sequence[Wording], seed: int) -> list[float]:
         """Of each wording the probability that it is the best of these; they sum to 1."""
         if not wordings:
             return []
         leaders = np.bincount(self.logits(wordings, seed).argmax(axis=1), minlength=len(wordings))
-        return [float(count) / DRAWS for count in leaders]
+        return [float(count) / len(self.draws) for count in leaders]
 
     def to_bytes(self) -> bytes:
         """The same bytes for the same posterior: an uncompressed npz whose `header` is JSON; nothing is pickled."""
         header = {
             "format": FORMAT, "wordings": self.wordings, "traits": [trait.name for trait in TRAITS], "tones": TONES,
-            "spread": self.spread, "sends": self.sends, "clicks": self.clicks,
+            "sends": self.sends, "clicks": self.clicks,
         }  # fmt: skip
         arrays: dict[str, NDArray[Any]] = {"header": np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)}
-        arrays |= {name: getattr(self, name) for name in ("mean", "root", "base", "typical", "share")}
+        arrays |= {name: getattr(self, name) for name in _ARRAYS}
         target = io.BytesIO()
         np.savez(target, allow_pickle=False, **arrays)
         return target.getvalue()
@@ -102,8 +98,8 @@ class Preference:
             if (header["format"], header["traits"]) != (FORMAT, [trait.name for trait in TRAITS]):
                 raise ValueError(f"format {header['format']}, traits {header['traits']}")
             return cls(
-                wordings=tuple(header["wordings"]), spread=header["spread"], sends=header["sends"],
-                clicks=header["clicks"], **arrays,
+                wordings=tuple(header["wordings"]), sends=header["sends"], clicks=header["clicks"],
+                **{name: arrays[name] for name in _ARRAYS},
             )  # fmt: skip
         except (ValueError, KeyError, OSError, EOFError, TypeError, zipfile.BadZipFile) as error:
             raise CorruptArtefact(f"no wording model of format {FORMAT}: {error}; learn it again") from error

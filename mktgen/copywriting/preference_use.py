@@ -80,7 +80,7 @@ def preference_pairs(preference: Preference, trials: pl.DataFrame, sure_from: fl
 
 
 # -- the report ---------------------------------------------------------------------------------------------------------
-def trait_lines(preference: Preference, seed: int) -> list[TraitLine]:
+def trait_lines(preference: Preference) -> list[TraitLine]:
     """What each trait changes, over all tones by their share of the sends.
 
     What: the change of the log odds of a click. Formula: posterior mean, and a band that holds all traits at once with 95%:
@@ -93,7 +93,7 @@ def trait_lines(preference: Preference, seed: int) -> list[TraitLine]:
     mixed = sum(
         share * design(by_tone, np.full(kinds, number)) for number, share in enumerate(preference.share)
     )  # [K, K (1 + T)]
-    draws = preference.draws(seed)[:, : kinds * (1 + len(TONES))] @ np.asarray(mixed).T
+    draws = preference.draws[:, : kinds * (1 + len(TONES))].astype(np.float64) @ np.asarray(mixed).T
     mean, sd = draws.mean(axis=0), np.maximum(draws.std(axis=0), 1e-12)
     wide = float(np.quantile((np.abs(draws - mean) / sd).max(axis=1), 0.95))
     lines = []

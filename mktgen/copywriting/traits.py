@@ -21,7 +21,7 @@ _WORDS: Final = {
     "thanks": r"thank|grateful|appreciate|感谢|谢谢|衷心",
     "shop_speaks": r"\b(?:we|us|our|ours)\b|我们",
     "looks_forward": r"see you|look forward|happy|welcome|期待|欢迎|再次光临",
-    "asks_to_act": r"(?:^|[.!?:,]\s*)(?:take|use|bring|get|enjoy|save|choose|come|have a look)\b|请|购买|选购",
+    "asks_to_act": r"(?:^|[.!?:,\n]\s*)(?:take|use|bring|get|enjoy|save|choose|come|have a look)\b|请|购买|选购",
     "a_gift": r"here is|is yours|for you\b|kept|something|送您|送上|为您|心意|惊喜",
 }
 _SENTENCE: Final = re.compile(r"[.!?。！？]|\n")

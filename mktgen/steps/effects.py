@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from typing import Final
 
 import polars as pl
@@ -130,6 +130,18 @@ def _click_reads(day: date, platform: Platform) -> list[Read]:
     return [Read("sends", sent, required=False), Read("clicks", followed if sent else (), required=False)]
 
 
+def _impressions(run: Run) -> pl.DataFrame:
+    """Of the messages whose days to be clicked are all recorded: a day that wasn't cleaned is not one without clicks."""
+    recorded, days = {found.partition for found in run.inputs["clicks"]}, run.settings.words.click_days
+    whole = [
+        found
+        for found in map(date.fromisoformat, (manifest.partition for manifest in run.inputs["sends"]))
+        if all((found + timedelta(days=n)).isoformat() in recorded for n in range(1, days + 1))
+    ]
+    sends = run.table("sends").filter(pl.col("sent_for").is_in(whole))
+    return impressions(sends, run.table("clicks"), days, run.day)
+
+
 def measure(run: Run) -> Outcome:
     """Rates, uplift and return as far as the source bears them, the latest waves of the ledger, and the day's verdicts."""
     capabilities = run.platform.source.capabilities.as_dict() | {LIVE: run.platform.source.live}
@@ -137,8 +149,7 @@ def measure(run: Run) -> Outcome:
     ledger, settings = run.table("effect_ledger"), run.settings.feedback
     observed = _observed(run, ledger)
     if run.platform.source.capabilities.has_clicks:
-        sends, clicks = run.table("sends"), run.table("clicks")
-        observed = replace(observed, impressions=impressions(sends, clicks, run.settings.words.click_days, run.day))
+        observed = replace(observed, impressions=_impressions(run))
     report = measurement.measure(
         run.table("attributions"), settings, capabilities, run.day, foresight, observed, ledger
     )

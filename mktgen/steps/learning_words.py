@@ -12,7 +12,7 @@ import polars as pl
 from mktgen.contracts import WORDING_PAIRS, WORDING_TRIALS
 from mktgen.copywriting import preference_use
 from mktgen.copywriting.forms import FormName, Language
-from mktgen.copywriting.pool import Pool
+from mktgen.copywriting.pool import Pool, even
 from mktgen.copywriting.preference import Preference
 from mktgen.copywriting.preference_fit import TooFewClicks, drawn_trials, fit
 from mktgen.copywriting.wording import Wording
@@ -91,16 +91,16 @@ def learn_wording(run: Run) -> Outcome:
         return _without(run, WORDING_TRIALS.empty(), "the source records no clicks (has_clicks)")
     trials = drawn_trials(run.table("wording_trials"))
     try:
-        preference = fit(trials, words.min_clicks)
+        preference = fit(trials, words.min_clicks, seed)
     except TooFewClicks as refused:
         return _without(run, trials, str(refused))
     tuning, apart = preference_use.split(trials, words.held_out_share)
-    tuned, judge = (_fitted(part, words.min_clicks) for part in (tuning, apart))
+    tuned, judge = (_fitted(part, words.min_clicks, seed) for part in (tuning, apart))
     pairs = preference_use.preference_pairs(tuned, tuning, words.sure_from, seed) if tuned else WORDING_PAIRS.empty()
     files = {MODEL: preference.to_bytes()} | ({JUDGE: judge.to_bytes()} if judge else {})
     report = _report(run, trials, "learned from messages whose wording was drawn at random").model_copy(
         update={
-            "learned": True, "traits": preference_use.trait_lines(preference, seed), "pairs": pairs.height,
+            "learned": True, "traits": preference_use.trait_lines(preference), "pairs": pairs.height,
             "judge": judge is not None,
         }
     )  # fmt: skip
@@ -114,9 +114,9 @@ def learn_wording(run: Run) -> Outcome:
     )
 
 
-def _fitted(trials: pl.DataFrame, min_clicks: int) -> Preference | None:
+def _fitted(trials: pl.DataFrame, min_clicks: int, seed: int) -> Preference | None:
     try:
-        return fit(trials, min_clicks)
+        return fit(trials, min_clicks, seed)
     except TooFewClicks:
         return None
 
@@ -145,9 +145,9 @@ def _report(run: Run, trials: pl.DataFrame, reason: str) -> WordingReport:
 def pool(run: Run, form: FormName, language: Language, drafts: Sequence[Wording]) -> Pool:
     """The wordings that a day's messages are drawn from, chosen by what was learned up to that day. drafts: of a model."""
     files, ours = run.files("wording_model"), [one for one in drafts if (one.form, one.language) == (form, language)]
-    if MODEL not in files:
-        return Pool(form, language, ours)
-    return Pool(form, language, ours, best=partial(Preference.from_bytes(files[MODEL]).best, seed=_seed(run)))
+    best = partial(Preference.from_bytes(files[MODEL]).best, seed=_seed(run)) if MODEL in files else even
+    year, week, _ = run.day.isocalendar()
+    return Pool(form, language, ours, best=best, week=f"{year}-{week}")
 
 
 def _seed(run: Run) -> int:

@@ -14,7 +14,7 @@ from mktgen.copywriting.preference import Preference
 from mktgen.copywriting.preference_use import expected_gain
 from mktgen.copywriting.serving import ADAPTER
 from mktgen.documents import CopyJudgement, CopyPromotion, CopywriterTraining, Gate, Interval
-from mktgen.settings import CopySettings
+from mktgen.settings.words import CopySettings
 from mktgen.steps.drafting import NOBODY, counted, embedded, phraser, prompts_digest
 from mktgen.steps.learning_words import JUDGE
 from mktgen.steps.runner import Outcome, Platform, Read, Run

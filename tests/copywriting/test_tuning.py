@@ -17,7 +17,7 @@ from mktgen.copywriting.llm import Embedded
 from mktgen.copywriting.phrasing import Budget, Phraser, faults
 from mktgen.copywriting.request import Request
 from mktgen.copywriting.wording import Wording
-from mktgen.settings import TuningSettings
+from mktgen.settings.words import TuningSettings
 
 
 def test_what_is_kept_back_is_never_taught() -> None:

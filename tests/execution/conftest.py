@@ -74,6 +74,7 @@ def messages_for(frame: pl.DataFrame) -> pl.DataFrame:
         pl.lit("w1").alias("wording_id"),
         pl.lit("template").alias("origin"),
         pl.lit(1.0).alias("wording_propensity"),
+        pl.lit("en email deal: item valid_to").alias("cell"),
     )
 
 

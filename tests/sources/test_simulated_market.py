@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, timedelta
 
 import polars as pl
@@ -149,6 +150,29 @@ def test_the_days_change_by_what_the_response_says(
     )
     assert redeemed == truth["redeemed"].sum() > 20
     assert truth["stays_away"].any()
+
+
+def test_clicks_are_of_messages_that_came_and_of_what_they_say() -> None:
+    """The same customers, other words: where somebody clicks is decided by the text in the inbox alone."""
+    found = []
+    for subject in ("$4.00 off", "an offer", "an offer"):
+        objects = Objects()
+        source = market(objects)
+        channel = SimulatedMarketChannel(objects)
+        for number, customer in enumerate(source.customers["customer_id"].gather_every(2)):
+            channel.send(replace(message(customer, "9001:1", number), subject=subject))
+        days = [source.read(day) for day in DAYS[:3]]
+        tables = [day["clicks"] for day in days if "clicks" in day]
+        assert "clicks" not in source.read(SENT_FOR)
+        for day, table in zip(DAYS, tables, strict=False):
+            assert set(table["clicked_on"]) == {str(day)}
+        found.append(pl.concat(tables))
+        assert not found[-1]["send_id"].is_duplicated().any()
+        assert set(found[-1]["send_id"]) <= set(days[0]["deliveries"]["send_id"])
+    amount, plain, again = found
+    assert plain.equals(again)
+    assert 0.02 < plain.height * 2 / source.customers.height < 0.15
+    assert amount.height > 1.1 * plain.height
 
 
 def test_only_the_contacted_change(

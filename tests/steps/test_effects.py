@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
@@ -114,7 +114,7 @@ def test_what_was_learned_and_came_true_stands_in_ledger_and_report(platform_of:
 
 
 def test_the_metrics_that_the_source_bears_are_computed_and_the_rest_refused(platform_of: PlatformOf) -> None:
-    """The market records deliveries, offers and costs, and no clicks."""
+    """The market records deliveries, clicks, offers and costs; of these days no clicks were collected."""
     platform = platform_of(**LIVE)
     sent = market(gain=60.0)
     stored(platform, sent, learned=True)
@@ -127,7 +127,29 @@ def test_the_metrics_that_the_source_bears_are_computed_and_the_rest_refused(pla
     assert found.metrics["roi_low"] < 60 / spent < found.metrics["roi_high"]
     extra = (60 + spent) / MONEY.margin_share * made.height / (~sent.attributions["holdout"]).sum()
     assert found.metrics["uplift_low"] < extra < found.metrics["uplift_high"]
-    assert {refused.metric: refused.missing for refused in found.refused} == {"ctr": ["has_clicks"]}
+    assert {refused.metric: refused.missing for refused in found.refused} == {"ctr": ["recorded_impressions"]}
+
+
+def test_a_click_through_rate_is_clicks_per_message_once_all_its_days_are_recorded(platform_of: PlatformOf) -> None:
+    platform = platform_of(**LIVE)
+    sent = market(gain=60.0)
+    stored(platform, sent, learned=True)
+    made = platform.store.read_table(platform.store.need("sends", DAY))
+    clicked = made.gather_every(4).select(
+        pl.format("{}:1", "send_id").alias("click_id"), pl.col("send_id").alias("exposure_id"), "customer_id"
+    )
+    for late in (1, 2):
+        when = DAY + timedelta(days=late)
+        frame = clicked.filter(pl.lit(late == 1)).with_columns(clicked_on=pl.lit(when))
+        platform.store.write_table("clicks", when, frame, BY)
+    run(platform, "judge_effects", "assess_campaigns", "measure")
+    assert "ctr" not in report(platform).metrics, "of the third day nothing is known"
+    platform.store.write_table("clicks", DAY + timedelta(days=3), contracts.CLICKS.empty(), BY)
+    run(platform, "measure")
+    found = report(platform)
+    assert found.metrics["ctr"] == pytest.approx(clicked.height / made.height)
+    assert found.metrics["ctr_low"] < found.metrics["ctr"] < found.metrics["ctr_high"]
+    assert found.refused == []
 
 
 def test_what_was_known_before_narrows_what_is_realised(platform_of: PlatformOf) -> None:
