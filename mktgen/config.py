@@ -19,7 +19,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mktgen.errors import PermanentError
-from mktgen.settings import Section, Settings
+from mktgen.settings import Settings
+from mktgen.settings.base import Section
 
 PACKAGE = Path(__file__).parent
 

@@ -32,6 +32,7 @@ from mktgen.steps import (
     tracked,
     tracked_response,
     tracked_strategy,
+    tracked_words,
     training,
     training_words,
     validation,
@@ -101,7 +102,7 @@ _TABLE: Final = (
     Step("promote_copywriter", "loop", "who writes: a new adapter only where it is shown to be better, on cells kept back",
          training_words.promote_copywriter, training_words.promote_reads,
          ("copy_promotion",), ("steps.training_words", "steps.drafting", "copywriting"), ("copywriting",),
-         at=training.training_day),
+         at=training.training_day, after=tracked_words.log_copywriter),
     # -- what is to come --------------------------------------------------------------------------------------------------
     Step("forecast_demand", "loop", "units by category for the next 7 and 28 days, with intervals",
          foreseeing.forecast_demand, foreseeing.demand_reads,

@@ -1,8 +1,8 @@
 """What the small model is taught, and what is kept from it so that it can be judged.
 
 Kept back, by hash, the same in every training: a fifth of the cells (form, tone, slots), of which nothing is taught, and a
-fifth of the bank's wordings of the other cells. So what it writes for a cell that is kept back shows what it has understood, and
-a wording that is kept back but written shows that it puts sentences together rather than recite them.
+fifth of the bank's wordings of the other cells. So what it writes for a cell that is kept back shows what it has understood,
+and a wording that is kept back but written shows that it puts sentences together rather than recite them.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def cells(language: Language) -> tuple[Request, ...]:
 
 
 def kept_back(key: str) -> bool:
-    """Whether a cell (Request.key) or a wording (Wording.id) is kept from training."""
+    """Whether a cell (Request.key) is kept from training, or a text (`_text`): the same words are kept back for every tone."""
     return hashlib.sha256(f"kept back:{key}".encode()).digest()[0] % KEPT_BACK == 0
 
 
@@ -83,7 +83,7 @@ def lessons(language: Language, steps: int, prompts: int, answers: int, seed: in
     Cells take turns, in an order of their own in each round; so do a cell's wordings.
     """
     taught = [cell for cell in cells(language) if not kept_back(cell.key)]
-    told = {cell: [one for one in _of(cell) if not kept_back(one.id)] for cell in taught}
+    told = {cell: [one for one in _of(cell) if not kept_back(_text(one))] for cell in taught}
     found: list[Lesson] = []
     turn = 0
     while len(found) < steps * prompts:
@@ -99,7 +99,7 @@ def whole(language: Language, kept: bool, each: int = 2) -> list[Lesson]:
     """Up to `each` wordings of every cell that is taught: of those that are learned, or of those kept back."""
     found = []
     for cell in cells(language):
-        mine = [one for one in _of(cell) if kept_back(one.id) == kept][:each]
+        mine = [one for one in _of(cell) if kept_back(_text(one)) == kept][:each]
         if mine and not kept_back(cell.key):
             found.append(Lesson(cell.short, tuple(cell.answer(wording) for wording in mine)))
     return found
@@ -132,6 +132,10 @@ def _of(cell: Request) -> list[Wording]:
 
 def _wordings(form: FormName, language: Language, tone: Tone, known: frozenset[str]) -> list[Wording]:
     return bank(language).wordings(form, tone, known, 1_000_000, "lessons")
+
+
+def _text(wording: Wording) -> str:
+    return f"{wording.subject}\n{wording.body}"
 
 
 def _order(seed: int, turn: int, key: str) -> bytes:

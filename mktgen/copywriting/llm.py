@@ -54,11 +54,12 @@ class Embedded:
     """SmolLM2-135M under llama.cpp, on this machine's processor, with an adapter or bare. English only.
 
     One request at a time and no prompt kept from the one before: an answer depends on request, seed and adapter alone,
-    whatever was asked before and however many threads there are. An answer is bounded by its tokens, not by a clock: the
+    whatever was asked before. One thread: several wait for each other in busy loops, and where a core is shared, a second
+    one has made answers twenty times slower, not faster. An answer is bounded by its tokens, not by a clock: the
     runtime can't be interrupted, and 160 tokens take two seconds. Raises PermanentError where weights or adapter are unusable.
     """
 
-    def __init__(self, adapter: Path | None, name: str, threads: int) -> None:
+    def __init__(self, adapter: Path | None, name: str) -> None:
         import xllamacpp  # late: a hundred megabytes
 
         parameters = xllamacpp.CommonParams()
@@ -66,7 +67,7 @@ class Embedded:
         if adapter is not None:
             parameters.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(adapter), 1.0)]
         parameters.n_ctx, parameters.n_parallel, parameters.n_gpu_layers = CONTEXT, 1, 0
-        parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = threads
+        parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 1
         parameters.verbosity, parameters.warmup, parameters.ui = -1, False, False
         # It listens on loopback besides; nobody else shall be answered there.
         parameters.port, parameters.api_keys = 0, [secrets.token_urlsafe(32)]

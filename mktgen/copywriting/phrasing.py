@@ -91,9 +91,9 @@ class Phraser:
                 break
             draft = self.attempt(request, attempt)
             if draft is not None and draft.id in found:
+                self.tally.verified -= 1
                 self.tally.repeated += 1
             elif draft is not None:
-                self.tally.verified += 1
                 found[draft.id] = draft
         return list(found.values())
 
@@ -117,6 +117,7 @@ class Phraser:
             self.tally.refused += 1
             self.tally.rules.update(set(broken))
             return None
+        self.tally.verified += 1
         return draft
 
     def _answer(self, request: Request, attempt: int) -> Reply:

@@ -37,7 +37,7 @@ from mktgen.copywriting._adapter_file import NAMES, to_gguf
 from mktgen.copywriting._packing import pack
 from mktgen.copywriting.lessons import Lesson, Pair
 from mktgen.copywriting.llm import SYSTEM
-from mktgen.settings import TuningSettings
+from mktgen.settings.words import TuningSettings
 
 WARM_UP: Final = 0.1  # of the steps of a phase
 CLIP: Final = 1.0  # of the gradient's norm

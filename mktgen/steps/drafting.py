@@ -18,6 +18,7 @@ from mktgen.copywriting.lessons import cells, verbatim_share
 from mktgen.copywriting.llm import Embedded, LanguageModel, OpenAICompatible
 from mktgen.copywriting.phrasing import Budget, Phraser, Tally
 from mktgen.copywriting.request import Request
+from mktgen.copywriting.serving import ADAPTER
 from mktgen.copywriting.wording import Wording
 from mktgen.documents import CopyPromotion, CopyReport, CopyTally
 from mktgen.errors import PermanentError
@@ -26,7 +27,6 @@ from mktgen.steps.runner import Outcome, Platform, Read, Run
 from mktgen.steps.training import campaign_reads, training_day
 from mktgen.store import ObjectStore, sha256
 
-ADAPTER: Final = "adapter.gguf"
 NOBODY: Final = "copywriting.engine is template: no model is asked, the template bank writes"
 
 
@@ -71,7 +71,7 @@ def embedded(run: Run, adapter: bytes) -> Iterator[LanguageModel]:
     digest = sha256(adapter)
     path = run.scratch / f"{digest[:16]}.gguf"
     path.write_bytes(adapter)
-    model = Embedded(path, digest[:16], run.settings.copywriting.tuning.threads)
+    model = Embedded(path, digest[:16])
     try:
         yield model
     finally:

@@ -12,9 +12,10 @@ from mktgen.copywriting.judging import answers, drafts, judged_cells, verified_d
 from mktgen.copywriting.lessons import cells, kept_back, lessons, pairs, whole
 from mktgen.copywriting.preference import Preference
 from mktgen.copywriting.preference_use import expected_gain
+from mktgen.copywriting.serving import ADAPTER
 from mktgen.documents import CopyJudgement, CopyPromotion, CopywriterTraining, Gate, Interval
-from mktgen.settings import CopySettings
-from mktgen.steps.drafting import ADAPTER, NOBODY, counted, embedded, phraser, prompts_digest
+from mktgen.settings.words import CopySettings
+from mktgen.steps.drafting import NOBODY, counted, embedded, phraser, prompts_digest
 from mktgen.steps.learning_words import JUDGE
 from mktgen.steps.runner import Outcome, Platform, Read, Run
 from mktgen.steps.training import checkpoint_prefix

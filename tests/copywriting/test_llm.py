@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -16,54 +14,12 @@ from mktgen.copywriting.llm import OpenAICompatible, Reply
 from mktgen.copywriting.phrasing import Budget, Phraser
 from mktgen.copywriting.request import Request
 from mktgen.errors import PermanentError
+from tests.support.llm_server import Server, said
 
 KNOWN = frozenset({"item", "valid_to"})
 SMS = Request.of("sms", "en", "deal", KNOWN)
 EMAIL = Request.of("email", "en", "deal", KNOWN)
 GOOD = json.dumps({"body": "Your coupon for {{item}} is valid until {{valid_to}}."})
-
-
-class Server:
-    """Answers /v1/chat/completions as `script` says: (status, body) or seconds to wait before the next one."""
-
-    def __init__(self) -> None:
-        self.script: list[Any] = []
-        self.asked: list[dict[str, Any]] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                outer.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                step = outer.script.pop(0) if len(outer.script) > 1 else outer.script[0]
-                if isinstance(step, float):
-                    time.sleep(step)
-                    step = outer.script.pop(0) if len(outer.script) > 1 else outer.script[0]
-                status, body = step
-                try:
-                    self.send_response(status)
-                    self.send_header("Content-Length", str(len(body)))
-                    self.end_headers()
-                    self.wfile.write(body)
-                except (BrokenPipeError, ConnectionResetError):
-                    pass  # the client went away: that is what some tests are about
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._http.server_port}/v1"
-        self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
-
-
-def said(text: str, ended: str = "stop") -> tuple[int, bytes]:
-    choice = {"message": {"role": "assistant", "content": text}, "finish_reason": ended}
-    return 200, json.dumps({"choices": [choice], "usage": {"total_tokens": 50}}).encode()
 
 
 @pytest.fixture
