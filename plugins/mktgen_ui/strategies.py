@@ -36,6 +36,7 @@ def detailed(platform: Platform, partition: date, run: str = "") -> Json | None:
         "strategy": made.model_dump(mode="json"), "segments": _segments(store, beside),
         "copy": _copy(store, beside.get("messages")), "ahead": _ahead(store, partition),
         "lineage": told(found.manifest), "steps": {name: own.step for name, own in beside.items()},
+        "curves": store.current("what_if", partition) is not None,
         "decisions_run": beside["decisions"].run if "decisions" in beside else "",
         "runs": sorted(other.run for other in stored_runs(store, "strategy", partition)),
     }  # fmt: skip

@@ -60,7 +60,7 @@ export interface Detail {
     demand: { category: string; week: Units | null; month: Units }[];
     warnings: { customer_id: string; p_churn_28d: number; value_at_stake_minor: number; reason: string }[]; warned: number;
   };
-  lineage: Origin; steps: Words; decisions_run: string; runs: string[];
+  curves: boolean; lineage: Origin; steps: Words; decisions_run: string; runs: string[];
 }
 export interface Models {
   artefacts: { artefact: string; partition: string; run: string }[];

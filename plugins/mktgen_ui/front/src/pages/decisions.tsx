@@ -43,10 +43,10 @@ function Filters({ data, filters, change }: { data: Detail | null; filters: Filt
   const changed = (name: string) => (event: Event) => change({ [name]: (event.currentTarget as HTMLSelectElement).value });
   return (
     <form class="filters" role="search" onSubmit={(event) => { event.preventDefault(); change({ search: text.trim() }); }}>
-      <label class="wide"><span>{t.decisions.search}</span><input type="search" value={text} maxLength={128} placeholder={t.decisions.searchHint} onInput={(event) => type(event.currentTarget.value)} onChange={() => change({ search: text.trim() })} /></label>
-      <label><span>{t.decisions.campaign}</span><select value={filters.campaign} onChange={changed("campaign")}><option value="">{t.all}</option>{data?.strategy.campaigns.map((one) => <option key={one.campaign_id} value={one.campaign_id}>{said(one.name) || one.campaign_id}</option>)}</select></label>
-      <label><span>{t.decisions.segment}</span><select value={filters.segment} onChange={changed("segment")}><option value="">{t.all}</option>{data?.segments.map((one) => <option key={one.segment_id} value={one.segment_id}>{language === "zh" ? one.name_zh : one.name_en}</option>)}</select></label>
-      <label><span>{t.decisions.contact}</span><select value={filters.contacted} onChange={changed("contacted")}><option value="">{t.all}</option><option value="true">{t.decisions.contactedOnly}</option><option value="false">{t.decisions.notContacted}</option></select></label>
+      <label class="wide"><span>{t.decisions.search}</span><input type="search" aria-label={t.decisions.search} value={text} maxLength={128} placeholder={t.decisions.searchHint} onInput={(event) => type(event.currentTarget.value)} onChange={() => change({ search: text.trim() })} /></label>
+      <label><span>{t.decisions.campaign}</span><select aria-label={t.decisions.campaign} value={filters.campaign} onChange={changed("campaign")}><option value="">{t.all}</option>{data?.strategy.campaigns.map((one) => <option key={one.campaign_id} value={one.campaign_id}>{said(one.name) || one.campaign_id}</option>)}</select></label>
+      <label><span>{t.decisions.segment}</span><select aria-label={t.decisions.segment} value={filters.segment} onChange={changed("segment")}><option value="">{t.all}</option>{data?.segments.map((one) => <option key={one.segment_id} value={one.segment_id}>{language === "zh" ? one.name_zh : one.name_en}</option>)}</select></label>
+      <label><span>{t.decisions.contact}</span><select aria-label={t.decisions.contact} value={filters.contacted} onChange={changed("contacted")}><option value="">{t.all}</option><option value="true">{t.decisions.contactedOnly}</option><option value="false">{t.decisions.notContacted}</option></select></label>
       <button type="button" class="quiet" onClick={() => change({ search: "", campaign: "", segment: "", contacted: "", sort: "", descending: "" })}>{t.decisions.clear}</button>
     </form>
   );

@@ -13,7 +13,7 @@ export function LearningPage() {
   return (
     <>
       <header class="page-head"><div class="title-line"><h1>{t.menu.learning}</h1>
-        {answer.data?.day && <label class="inline"><span>{t.learning.asOf}</span> <select value={answer.data.day} onChange={(event) => go(`/learning?day=${event.currentTarget.value}`, true)}>{[...new Set([answer.data.day, ...answer.data.days])].sort().reverse().map((one) => <option key={one} value={one}>{shown(one)}</option>)}</select></label>}
+        {answer.data?.day && <label class="inline"><span>{t.learning.asOf}</span> <select aria-label={t.learning.asOf} value={answer.data.day} onChange={(event) => go(`/learning?day=${event.currentTarget.value}`, true)}>{[...new Set([answer.data.day, ...answer.data.days])].sort().reverse().map((one) => <option key={one} value={one}>{shown(one)}</option>)}</select></label>}
       </div><p class="soft">{t.learning.lead}</p></header>
       <Shown of={answer}>{(data) => data.day ? <Whole data={data} /> : <Empty text={t.empty.learning} />}</Shown>
     </>

@@ -99,7 +99,7 @@ function Refused({ of }: { of: Refusal | undefined }) {
 
 function Budget({ data }: { data: Detail }) {
   const { t, number, percent, money } = useSpeech(), plan = data.strategy.allocation;
-  const curves = useAnswer<Curves>(`/strategies/${data.day}/what-if`);
+  const curves = useAnswer<Curves>(data.curves ? `/strategies/${data.day}/what-if` : null);
   return (
     <Section title={t.strategy.budget} lead={t.strategy.budgetLead} id="budget" aside={<Link path={`/strategies/${data.day}/what-if`}>{t.tabs.whatIf} →</Link>}>
       <Facts rows={[
@@ -108,7 +108,8 @@ function Budget({ data }: { data: Detail }) {
         [t.strategy.policyExpects, <><Money value={plan.expected_value_minor} /> <small class="soft block">{percent(1 - plan.gap_share, 2)} {t.strategy.bound}</small></>],
         [t.strategy.floor, percent(plan.propensity_floor, 2)],
       ]} />
-      <Shown of={curves} missing={t.empty.curves}>
+      {!data.curves && <Empty text={t.empty.curves} />}
+      {data.curves && <Shown of={curves}>
         {(known) => known.customers ? (
           <figure>
             <BudgetCurve points={known.points} plan={known.budget_minor} label={t.strategy.budgetLead} />
@@ -124,7 +125,7 @@ function Budget({ data }: { data: Detail }) {
             </details>
           </figure>
         ) : <Empty text={t.whatIf.nothing} />}
-      </Shown>
+      </Shown>}
     </Section>
   );
 }
