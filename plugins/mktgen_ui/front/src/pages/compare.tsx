@@ -58,7 +58,7 @@ function Sides({ one, other }: Comparison) {
     { name: t.compare.floor, one: percent(one.strategy.allocation.propensity_floor, 2), other: percent(other.strategy.allocation.propensity_floor, 2), difference: "" },
     whole(t.compare.candidates, (s) => s.strategy.allocation.candidates),
   ];
-  const head = (side: Detail) => <><Link path={`/strategies/${side.day}`}>{day(side.day)}</Link> <Simulated shown={side.simulated} /></>;
+  const head = (side: Detail) => <><span class="block nowrap"><Link path={`/strategies/${side.day}`}>{day(side.day)}</Link></span> <Simulated shown={side.simulated} /></>;
   return (
     <>
       <Section title={t.compare.figures}>

@@ -65,7 +65,7 @@ function Rows({ day, page, filters, change, segments }: { day: string; page: Pag
   return (
     <Table label={t.tabs.decisions} rows={page.rows} keyOf={(row) => row.decision_id} columns={[
       { name: t.decision.customer, main: true, ...sorted(t.decision.customer, "customer_id"), cell: (row) => <Link path={`/strategies/${day}/decisions/${encodeURIComponent(row.decision_id)}`}>{short(row.customer_id)}</Link> },
-      { name: t.decisions.segment, cell: (row) => <small>{segment(row.segment_id)}</small> },
+      { name: t.decisions.segment, cell: (row) => <small class="min">{segment(row.segment_id)}</small> },
       { name: t.decisions.action, cell: (row) => <>{row.action === "no_contact" ? <span class="soft nowrap">{t.decisions.noContact}</span> : <b class="nowrap">{row.action}</b>}{row.explored && <> <Tag kind="explored">{t.decisions.explored}</Tag></>}</> },
       { name: t.decisions.arm, cell: (row) => <small>{named("arms", row.arm)}</small> },
       { name: t.decisions.chance, number: true, ...sorted(t.decisions.chance, "propensity"), cell: (row) => <span class="with-bar">{percent(row.propensity)} <Bar share={row.propensity} /></span> },

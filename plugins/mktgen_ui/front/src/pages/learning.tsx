@@ -3,7 +3,7 @@ import { type Pair, Pairs } from "../charts";
 import { useSpeech } from "../language";
 import { go, usePlace } from "../place";
 import type { Learning, LedgerRow } from "../types";
-import { Between, Empty, Facts, Money, Range, Said, Section, Shown, Table, Tag, useTitle } from "../ui";
+import { Between, Empty, Facts, Money, Range, Said, Section, Shown, Table, Tag, useTitle, wanting } from "../ui";
 import { GateRows, NextExperiment } from "./strategy";
 
 export function LearningPage() {
@@ -114,7 +114,7 @@ function Measures({ data }: { data: Learning }) {
   const bare = Object.entries(report.metrics).filter(([name]) => !/_(low|high)$/.test(name));
   return (
     <>
-      {report.refused.length > 0 && <Section title={t.learning.refused}><Facts rows={report.refused.map((one) => [named("metrics", one.metric), <small><Said>{one.reason}</Said> <span class="soft block">{t.strategy.missing}: <Said>{one.missing.join(", ").replaceAll("_", " ")}</Said></span></small>])} /></Section>}
+      {report.refused.length > 0 && <Section title={t.learning.refused}><Facts rows={report.refused.map((one) => [named("metrics", one.metric), <small><Said>{one.reason}</Said> <span class="soft block">{t.strategy.missing}: <Said>{wanting(one.missing)}</Said></span></small>])} /></Section>}
       <Section title={t.learning.metrics}>
         <details><summary>{t.more}</summary>
           <Table label={t.learning.metrics} rows={bare} keyOf={([name]) => name} columns={[

@@ -3,7 +3,7 @@ import { BudgetCurve, SegmentMap } from "../charts";
 import { useSpeech } from "../language";
 import { usePlace } from "../place";
 import type { Campaign, Curves, Detail, Experiment, Gate, Refusal, Segment, StrategyDocument } from "../types";
-import { Between, Empty, ExpectedProfit, Facts, Gates, Link, Money, RealisedProfit, Said, Section, Shown, Simulated, Status, Table, Tag } from "../ui";
+import { Between, Empty, ExpectedProfit, Facts, Gates, Link, Money, RealisedProfit, Said, Section, Shown, Simulated, Status, Table, Tag, wanting } from "../ui";
 import { Copy } from "./copy";
 import { DayHead } from "./head";
 import { Lineage } from "./lineage";
@@ -94,7 +94,7 @@ function Return({ one, refusal }: { one: Campaign; refusal: Refusal | undefined 
 function Refused({ of }: { of: Refusal | undefined }) {
   const { t } = useSpeech();
   if (!of) return <>{t.none}</>;
-  return <span class="refused" title={of.reason}>{t.strategy.refused} <small class="soft block">{t.strategy.missing}: <Said>{of.missing.map((one) => one.replace(/^has_/, "").replaceAll("_", " ")).join(", ")}</Said></small></span>;
+  return <span class="refused" title={of.reason}>{t.strategy.refused} <small class="soft block">{t.strategy.missing}: <Said>{wanting(of.missing)}</Said></small></span>;
 }
 
 function Budget({ data }: { data: Detail }) {
@@ -158,7 +158,7 @@ export function GateRows({ gates, refused, label }: { gates: Gate[]; refused: Re
   const rows: Row[] = gates.map((gate) => ({ key: gate.name, name: named("gates", gate.name), kind: kind(gate), detail: gate.detail }));
   const order = ["failed", "passed", "noted"];
   rows.sort((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind));
-  rows.push(...refused.map((entry) => ({ key: `refused ${entry.metric}`, name: named("metrics", entry.metric), kind: "refused" as const, detail: `${entry.reason.replace(/\.$/, "")}. ${t.strategy.missing}: ${entry.missing.join(", ").replaceAll("_", " ")}` })));
+  rows.push(...refused.map((entry) => ({ key: `refused ${entry.metric}`, name: named("metrics", entry.metric), kind: "refused" as const, detail: `${entry.reason.replace(/\.$/, "")}. ${t.strategy.missing}: ${wanting(entry.missing)}` })));
   const word = { failed: t.strategy.failed, passed: t.strategy.passed, noted: t.strategy.noted, refused: t.strategy.refused };
   return (
     <Table label={label} rows={rows} keyOf={(row) => row.key} columns={[

@@ -36,6 +36,7 @@ function Questions({ day, curves, labels }: { day: string; curves: Curves; label
     return () => control.abort();
   }, [day, asked]);
   const reach = 1 - curves.usual_share, more = (reach - asked.holdout) / (reach - curves.holdout_share);
+  const moved = JSON.stringify(asked) !== JSON.stringify(plan);
   const onCurve = answer && !asked.without && Math.abs(more - 1) < 1e-9;
   return (
     <>
@@ -54,12 +55,12 @@ function Questions({ day, curves, labels }: { day: string; curves: Curves; label
               {curves.without.map((one) => <option key={one.offer_id} value={one.offer_id}>{one.offer_id}{labels[one.offer_id] ? ` – ${labels[one.offer_id]}` : ""} ({t.whatIf.forCustomers(count(one.customers))})</option>)}
             </select>
           </label>
-          <button type="button" disabled={JSON.stringify(asked) === JSON.stringify(plan)} onClick={() => set(plan)}>{t.whatIf.asPlanned}</button>
+          <button type="button" disabled={!moved} onClick={() => set(plan)}>{t.whatIf.asPlanned}</button>
         </form>
         <div class="answers" aria-live="polite">{error ? <p class="problem">{error}</p> : answer && <Figures answer={answer} curves={curves} />}</div>
       </div>
       {curves.refused && <p class="notice"><b>{t.whatIf.refused}.</b> <Said>{curves.refused.reason}</Said></p>}
-      <figure><BudgetCurve points={curves.points} plan={curves.budget_minor} asked={answer ? { budget: onCurve ? asked.budget : Math.min(asked.budget, most), value: answer.value_minor, interval: answer.value } : undefined} label={t.strategy.budgetLead} /><figcaption class="soft">{t.strategy.budgetLead}</figcaption></figure>
+      <figure><BudgetCurve points={curves.points} plan={curves.budget_minor} asked={answer && moved ? { budget: onCurve ? asked.budget : Math.min(asked.budget, most), value: answer.value_minor, interval: answer.value } : undefined} label={t.strategy.budgetLead} /><figcaption class="soft">{t.strategy.budgetLead}</figcaption></figure>
       <h2>{t.whatIf.assumptions}</h2>
       <ul class="soft">
         {curves.assumptions.map((one) => <li key={one}><Said>{one}</Said></li>)}
