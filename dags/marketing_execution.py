@@ -5,11 +5,14 @@ backfill `marketing_loop`, and this follows.
 
 1. `is_newest` ends the run here, with the reason in its log, unless the strategy is the newest published one, its day is
    on or after `execution.live_from`, it was not answered before, and no other strategy of its day was begun to be sent.
-2. `approve` waits for a person (*Required Actions*, here or in the navigation). No answer within 36 hours is a rejection.
-3. `record_approval` keeps the answer and who gave it. After a rejection nothing is sent.
+2. `approve` waits for a person (*Required Actions*, here or in the navigation). It shows who is contacted, what is spent, the
+   gates and three messages. To reject, write into *Note* what should change. No answer within 36 hours is a rejection.
+3. `record_approval` keeps the answer, who gave it and why, in the day's audit trail and in MLflow. After a rejection nothing
+   is sent. It fails where the strategy was published anew meanwhile: answer the newer question.
 4. `wait_for_hour` waits for the planned hour where the channel sends at once (e-mail), and passes where it holds messages.
 5. `dispatch` sends each message once, whatever is run again. If it failed, clear it: it goes on where it stopped, or, once a
-   later day is published, records who was contacted and sends nothing more.
+   later day is published, records who was contacted and sends nothing more. "Was changed after it was published": somebody
+   edited what was approved; nothing is sent. Find out who, backfill the day in `marketing_loop`, and answer anew.
 
 Several days may wait for their answers side by side.
 """

@@ -8,6 +8,10 @@ unless changed below the menu; a business day begins at 4 or 5 o'clock UTC). Day
 Days already decided: choose *All Runs* to run them again; the same inputs give the same bytes. *Recompute* counts only
 with *Override parameters on existing runs* ticked: without it Airflow does not send the form's parameters.
 
+**When a task is red**, the end of its log says what was wrong and what to do. `evaluate_strategy`: a gate stopped the day,
+with the reasons; nobody is asked and nothing is sent; never mark it as successful. "Has not been written": backfill the
+day that is named. "Is the server up?": nothing is lost, the task tries again.
+
 **What follows by itself**, for each day: `marketing_feedback` measures what came of earlier decisions, and
 `marketing_execution` asks a person to approve. **A backfill contacts nobody**: only the newest published strategy, on or
 after `execution.live_from`, approved by a person and not sent before, is dispatched. Keep those Dags unpaused: a paused

@@ -13,14 +13,14 @@ from mktgen import pipeline
 from mktgen.errors import GateFailed, MktgenError
 from mktgen.execution.contact_book import Record
 from mktgen.lineage import lineage
-from mktgen.steps import contact_records, proving, why
+from mktgen.steps import checking, contact_records, proving, why
 from mktgen.steps.runner import Platform, Recompute, StepResult
 from mktgen.store import Manifest
 from mktgen.strategy.why_text import render
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status 0; 1 when a step stopped, with its message, or a proof does not hold; 2 for a wrong command line."""
+    """Exit status 0; 1 when a step stopped, with its message, or a proof or a trail does not hold; 2: wrong command line."""
     parser = argparse.ArgumentParser(prog="python -m mktgen", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("run", help="run one step for one partition")
@@ -52,6 +52,8 @@ def main(argv: list[str] | None = None) -> int:
     _contact_commands(commands)
     check = commands.add_parser("prove", help="check a dispatch against ledger, records, decisions and approval")
     check.add_argument("where", metavar="PARTITION|URI", help="YYYY-MM-DD, or s3://.../dt=YYYY-MM-DD[/...]")
+    trail = commands.add_parser("audit", help="print the audit trail of a day's strategy, and check that it is whole")
+    trail.add_argument("day", type=date.fromisoformat, metavar="YYYY-MM-DD")
     back = commands.add_parser("rollback", help="let an earlier version of a model serve, until it is released")
     back.add_argument("model", choices=["response"])
     which = back.add_mutually_exclusive_group()
@@ -214,6 +216,12 @@ def _prove(arguments: argparse.Namespace) -> int:
     return 0 if proven.holds else 1
 
 
+def _audit(arguments: argparse.Namespace) -> int:
+    audited = checking.audit_day(Platform.from_environment(), arguments.day)
+    print(audited.text)
+    return 0 if audited.holds else 1
+
+
 def _rollback(arguments: argparse.Namespace) -> None:
     _show(pipeline.roll_back_response(
         arguments.by, arguments.why, arguments.to, arguments.since, arguments.release
@@ -232,7 +240,7 @@ def _say(line: str) -> None:
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "run": _run, "loop": _loop, "onboard": _onboard, "lineage": _lineage, "digests": _digests, "search": _search,
     "crossvalidate": _crossvalidate, "consent": _record, "suppress": _record, "timezone": _record, "contacts": _contacts,
-    "prove": _prove, "rollback": _rollback, "why": _why,
+    "prove": _prove, "audit": _audit, "rollback": _rollback, "why": _why,
 }  # fmt: skip
 
 if __name__ == "__main__":

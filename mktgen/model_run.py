@@ -10,7 +10,7 @@ from typing import Literal
 
 import polars as pl
 
-from mktgen.documents import ModelEntry
+from mktgen.documents import Interval, ModelEntry
 
 RunStatus = Literal["FINISHED", "KILLED", "FAILED"]
 
@@ -111,6 +111,11 @@ class AliasMove:
     moved: bool
     aliases: dict[str, str]
     reason: str
+
+
+def bounded(name: str, value: Interval) -> list[tuple[str, float, int]]:
+    """A figure and its bounds as PlainRun.metrics; bounds are named alike wherever a figure stands."""
+    return [(name, value.value, 0), (f"{name}_low", value.low, 0), (f"{name}_high", value.high, 0)]
 
 
 def identity(artefact_run: str, kind: str, partition: date) -> dict[str, str]:

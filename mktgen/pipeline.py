@@ -16,6 +16,7 @@ from mktgen.steps import (
     acting,
     approving,
     assessing,
+    auditing,
     collecting,
     data,
     deciding,
@@ -28,10 +29,11 @@ from mktgen.steps import (
     succession,
     tracked,
     tracked_response,
+    tracked_strategy,
     training,
     validation,
 )
-from mktgen.steps.runner import Platform, Recompute, Step, StepResult, execute
+from mktgen.steps.runner import After, Platform, Recompute, Step, StepResult, execute
 from mktgen.store import parallel
 
 _DATA: Final = ("steps.data", "sources", "market_sim", "cleaning")
@@ -45,6 +47,12 @@ _JUDGING: Final = (
     "steps.validation", "steps.judging", "steps.judge_worker", "steps.workers", "steps.handover", "steps.honesty",
     "steps.worlds", "evaluation", "models", "features",
 )  # fmt: skip
+
+
+def _each(*effects: After) -> After:
+    """One after the other."""
+    return lambda run, written: [note for effect in effects for note in effect(run, written)]
+
 
 _TABLE: Final = (
     # -- collect and clean ------------------------------------------------------------------------------------------
@@ -134,14 +142,16 @@ _TABLE: Final = (
     Step("evaluate_strategy", "loop", "gates before anyone may be contacted; what can't be known is refused by name",
          launching.evaluate_strategy, launching.evaluate_reads,
          ("strategy",), ("steps.launching", "steps.deciding", "evaluation", "metrics", "sources"),
-         ("strategy", "contact", "evaluation", "features")),
+         ("strategy", "contact", "evaluation", "features"), after=tracked_strategy.log_strategy),
     Step("publish", "loop", "hand the evaluated strategy to execution",
          launching.publish, launching.publish_reads,
-         ("published",), ("steps.launching", "strategy.markdown")),
+         ("published",), ("steps.launching", "strategy.markdown"),
+         after=_each(auditing.published, tracked_strategy.log_release)),
     # -- execution: after a person's approval ---------------------------------------------------------------------------
     Step("dispatch", "execution", "the newest approved strategy to its customers, by the rules, each message once; a proof",
          sending.send, sending.dispatch_reads,
-         ("sends", "contact_proof"), ("steps.sending", "execution"), sending.DISPATCH_SECTIONS),
+         ("sends", "contact_proof"), ("steps.sending", "steps.released", "execution"), sending.DISPATCH_SECTIONS,
+         after=_each(auditing.dispatched, tracked_strategy.log_dispatch)),
     # -- effect feedback ------------------------------------------------------------------------------------------------
     Step("collect_outcomes", "feedback", "what customers bought and redeemed",
          acting.collect_outcomes, acting.outcome_reads,
@@ -164,7 +174,7 @@ _TABLE: Final = (
     Step("measure", "feedback", "rates with intervals, matured and open apart; what can't be known is refused by name",
          effects.measure, effects.measure_reads,
          ("feedback_report",), ("steps.effects", "steps.acting", "steps.dispatched", "feedback", "metrics", "sources"),
-         ("feedback", "strategy")),
+         ("feedback", "strategy"), after=tracked_strategy.log_realised),
     Step("detect_drift", "feedback", "today's customers against those the models learned from",
          acting.detect_drift, acting.drift_reads,
          ("drift",), ("steps.acting", "feedback"), ("feedback",)),

@@ -253,8 +253,13 @@ class Store:
 
     # -- finding ------------------------------------------------------------------------------------------------------
     def manifest_of_run(self, artefact: str, partition: date, run: str) -> Manifest | None:
-        raw = self.objects.get(f"{artefact}/dt={partition.isoformat()}/run={run}/_manifest.json")
-        return None if raw is None else Manifest.from_bytes(raw)
+        """Raises CorruptArtefact where what is stored is no manifest."""
+        key = f"{artefact}/dt={partition.isoformat()}/run={run}/_manifest.json"
+        raw = self.objects.get(key)
+        try:
+            return None if raw is None else Manifest.from_bytes(raw)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise CorruptArtefact(f"{self.objects.uri(key)} is no manifest: it was changed ({error})") from None
 
     def current(self, artefact: str, partition: date) -> Manifest | None:
         """The manifest that readers take; None: not written."""

@@ -18,7 +18,6 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 import mlflow
 from mlflow.data.dataset_source_registry import resolve_dataset_source
@@ -37,6 +36,7 @@ from mktgen.model_run import AliasMove, Input, Logged, ModelRun, PlainRun, Roles
 
 EXPERIMENT: Final = "mktgen-behaviour"
 SEARCHES: Final = "mktgen-search"  # apart: hundreds of trials would hide the models that were trained for use
+STRATEGIES: Final = "mktgen-strategies"
 REGISTERED: Final = {task: f"mktgen-{task}" for task in ("ranking", "customer", "redemption", "response")}
 _DESCRIPTIONS: Final = {
     "ranking": "Which items a customer buys next. champion is used; rollback was champion before; challenger lost last.",
@@ -202,16 +202,41 @@ class Tracking:
     def page(self, run_id: str) -> str:
         return f"{self.uri.rstrip('/')}/#/experiments/{self.experiment_id}/runs/{run_id}"
 
-    def log_child(self, parent: str, run: PlainRun) -> str:
-        """Log a run under another, once; an attempt that ended halfway is replaced."""
+    def log_once(self, run: PlainRun, parent: str = "") -> str:
+        """Log a run, under another where one is given, once; an attempt that ended halfway is replaced."""
         with _errors(f"log {run.name}"):
             for found in self._search(run.identity):
                 if "mktgen.complete" in found.data.tags:
                     return str(found.info.run_id)
                 self._client.delete_run(found.info.run_id)
-        run_id = self.open_run(replace(run, tags={**run.tags, "mlflow.parentRunId": parent}))
+        under = {"mlflow.parentRunId": parent} if parent else {}
+        run_id = self.open_run(replace(run, tags={**run.tags, **under}))
         self.close_run(run_id, run)
         return run_id
+
+    def amend(self, run: PlainRun) -> bool:
+        """Add to a logged run of this identity what became known since; what is there already is not logged again.
+
+        Metrics, tags, files and the note of `run` count. False: no such run was logged here.
+        """
+        with _errors(f"amend {run.name}"):
+            logged = [found for found in self._search(run.identity) if "mktgen.complete" in found.data.tags]
+            if not logged:
+                return False
+            run_id, known = str(logged[0].info.run_id), logged[0].data
+            self._log_numbers(run_id, [new for new in run.metrics if known.metrics.get(new[0]) != new[1]], {})
+            for name, text in sorted(run.files.items()):
+                self._client.log_text(run_id, text, name)
+            notes = {"mlflow.note.content": run.note} if run.note else {}
+            changed = {key: value for key, value in {**run.tags, **notes}.items() if known.tags.get(key) != value}
+            self._client.log_batch(run_id, tags=[RunTag(key, value) for key, value in sorted(changed.items())])
+        return True
+
+    def tags(self, tagged: Mapping[str, str], name: str) -> dict[str, str]:
+        """run id -> value of a tag, of the runs with these tags that have it."""
+        with _errors(f"read {name}"):
+            found = self._search(tagged)
+        return {str(run.info.run_id): str(run.data.tags[name]) for run in found if name in run.data.tags}
 
     # -- registry -----------------------------------------------------------------------------------------------------
     def _register(self, run_id: str, run: ModelRun, model: Any) -> dict[str, str]:
@@ -315,34 +340,6 @@ class Tracking:
         name = REGISTERED[roles.task]
         with _errors(f"hand on {name} of {roles.partition}"):
             return hand_on(self._client, name, dict(self._registered(roles.task).tags), roles)
-
-    def champions(self) -> dict[str, str]:
-        """task -> kind of the champion, for the tasks that have one."""
-        result = {}
-        with _errors("read the champions"):
-            for task in sorted(REGISTERED):
-                aliases = self._registered(task).aliases
-                if "champion" in aliases:
-                    found = self._client.get_model_version(REGISTERED[task], aliases["champion"])
-                    result[task] = str(found.tags["mktgen.kind"])
-        return result
-
-    # -- links --------------------------------------------------------------------------------------------------------
-    def links(self, run_ids: Sequence[str] = (), base_url: str | None = None) -> dict[str, str]:
-        """Pages of MLflow's UI: experiment, registered models, and the comparison of `run_ids` where given.
-
-        `base_url`: the server as a browser reaches it; the tracking URI where that is HTTP already. Raises
-        TrackingRefused where neither is.
-        """
-        base = (base_url or self.uri).rstrip("/")
-        if not base.startswith(("http://", "https://")):
-            raise TrackingRefused(f"{base} is no web address; pass base_url to link to MLflow's pages")
-        result = {"experiment": f"{base}/#/experiments/{self.experiment_id}"}
-        result |= {name: f"{base}/#/models/{name}" for name in sorted(REGISTERED.values())}
-        if run_ids:
-            runs, experiments = json.dumps(list(run_ids)), json.dumps([self.experiment_id])
-            result["compare"] = f"{base}/#/compare-runs?runs={quote(runs)}&experiments={quote(experiments)}"
-        return result
 
     def runs_of(self, training_partition: date) -> dict[str, str]:
         """kind -> run id of the models logged for a training partition (the newest where it was trained again)."""

@@ -151,7 +151,11 @@ class ReasonsCheck(Document):
 
 # -- execution and feedback ---------------------------------------------------------------------------------------------
 class Approval(Document):
-    """A person's answer. Nothing is dispatched without one that says approved."""
+    """A person's answer. Nothing is dispatched without one that says approved.
+
+    digests: of content, by folder, of the published strategy and all that it is made of; of a rejected one of what was
+    shown alone. audit_head: hash of the last entry of the day's audit trail before the answer.
+    """
 
     partition: date
     approved: bool
@@ -159,6 +163,8 @@ class Approval(Document):
     strategy_run: str  # derivation id of the strategy that was answered
     note: str = ""
     newest_published: date | None = None  # the newest published partition when it was answered
+    digests: dict[str, str] = {}
+    audit_head: str = ""
 
 
 class ProofInput(Document):

@@ -8,10 +8,10 @@ from datetime import date
 from typing import TYPE_CHECKING, Final
 
 from mktgen.documents import Interval
-from mktgen.model_run import PlainRun, RunStatus
+from mktgen.model_run import PlainRun, RunStatus, bounded
 from mktgen.search import comparison, study
 from mktgen.search.folds import Past
-from mktgen.search.measures import Measure
+from mktgen.search.measures import MEASURES, Measure
 from mktgen.search.space import overlay
 from mktgen.search.study import Answer, Question, Search, State, Tried
 from mktgen.steps.runner import Platform
@@ -24,6 +24,7 @@ BEST: Final = "best.yaml"
 _STATUS: Final[dict[State, RunStatus]] = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 _SHOWN: Final = 15  # trials in a run's description, which MLflow bounds; the whole table is in report.md
 _REASON: Final = 1_000  # characters
+_METRIC_OF: Final = {measure.name: measure.metric for measure in MEASURES}
 Say = Callable[[str], None]
 
 
@@ -58,7 +59,7 @@ class _Diary:
             inputs = past.inputs([*question.cuts, question.later], self._root)
             self._run = replace(_facts(question), inputs=inputs)
             self._parent = self._server.open_run(self._run)
-        self._server.log_child(self._parent, _trial(question, one))
+        self._server.log_once(_trial(question, one), self._parent)
 
     def close(self, found: Search) -> str:
         """Gives a line that says where to look; "" where there is no MLflow."""
@@ -131,7 +132,7 @@ def _result(opened: PlainRun, found: Search) -> PlainRun:
     intervals |= {f"other.{name.replace(' ', '_')}.difference": value for name, value in answer.others.items()}
     for name, value in intervals.items():
         if value is not None:
-            metrics += [(name, value.value, 0), (f"{name}.low", value.low, 0), (f"{name}.high", value.high, 0)]
+            metrics += bounded(name, value)
     head, *lines = verdict(found)
     tags = {"mktgen.best_trial": str(answer.best.number), "mktgen.verdict": head}
     text, table = [f"# {opened.name}", "", head, "", *(f"- {line}" for line in lines), ""], _table(found)
@@ -218,7 +219,7 @@ def crossvalidate(
     run = _comparison_run(platform, found, table)
     parent = server.open_run(run)
     for kind in found.learned:
-        server.log_child(parent, _kind_run(found, kind))
+        server.log_once(_kind_run(found, kind), parent)
     server.close_run(parent, run)
     say(f"MLflow: {server.page(parent)}")
     return found
@@ -256,8 +257,7 @@ def _kind_run(found: comparison.Comparison, kind: str) -> PlainRun:
     folds = found.learned[kind]
     metrics = _by_fold([one.metrics for one in folds], [one.seconds for one in folds])
     for line in (one for one in found.lines if one.kind == kind):
-        name = f"mean.{line.measure.replace(' ', '_').replace('@', '_at_')}"
-        metrics += [(name, line.mean.value, 0), (f"{name}.low", line.mean.low, 0), (f"{name}.high", line.mean.high, 0)]
+        metrics += bounded(f"mean.{_METRIC_OF[line.measure]}", line.mean)
     return PlainRun(
         name=f"{kind} {found.day}",
         identity={"mktgen.search": found.identity, "mktgen.role": "kind", "mktgen.kind": kind},

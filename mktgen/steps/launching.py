@@ -108,6 +108,11 @@ def publish(run: Run) -> Outcome:
     published = PublishedStrategy(
         partition=run.day,
         **{f"{name}_uri": run.inputs[name][-1].folder for name in names},
-        markdown=markdown.render_markdown(strategy),
+        markdown=approval_text(run, strategy),
     )
     return Outcome(documents={"published": published}, notes=[f"published: {run.uri('strategy')}"])
+
+
+def approval_text(run: Run, strategy: Strategy) -> str:
+    """What is put before an approver; run: one that reads the day's decisions and messages."""
+    return markdown.approval_text(strategy, markdown.samples(run.table("decisions"), run.table("messages")))

@@ -13,6 +13,7 @@ import polars as pl
 from mktgen.config import values_version
 from mktgen.documents import Approval, ContactProof, Document, PublishedStrategy
 from mktgen.errors import MissingArtefact, MktgenError, PermanentError
+from mktgen.execution.auditor import content_hash
 from mktgen.execution.channels import channel_class
 from mktgen.execution.prover import Check, prove, render
 from mktgen.execution.prover_evidence import Evidence
@@ -68,6 +69,8 @@ def _gather(platform: Platform, partition: date, manifest: Manifest, proof: Cont
     approval = found.document(uris.get("approval", ""), Approval)
     published = found.document(uris.get("published", ""), PublishedStrategy)
     found.manifest(uris.get("strategy", ""))
+    if "audit" in uris:
+        found.digests["audit"] = content_hash(platform.objects.get(uris["audit"]) or b"")
     tables = {name: table for name in _TABLES if (table := found.table(uris.get(name, ""))) is not None}
     ledger = _ledger(platform, partition, {row.customer_id for row in proof.contacts})
     customers = {_customer(key) for key in ledger} | {row.customer_id for row in proof.contacts}

@@ -162,12 +162,16 @@ class Run:
         return self.platform.objects.uri(self.inputs[artefact][-1].folder)
 
 
+After = Callable[[Run, dict[str, Manifest]], list[str]]
+
+
 @dataclass(frozen=True)
 class Step:
     """One row of the table in pipeline.py. `code`: packages that determine the bytes. `sections`: settings it depends on.
 
     `at`: the partition it works on (training steps work on the training day that serves a day). `identity`: what else
-    determines the bytes (a source's version). `after`: idempotent effects outside the store (MLflow), run every time.
+    determines the bytes (a source's version). `after`: idempotent effects outside the store (MLflow), run every time, also
+    where the outcome stops the line.
     """
 
     name: str
@@ -180,7 +184,7 @@ class Step:
     sections: tuple[str, ...] = ()
     at: Callable[[date, Platform], date] | None = None
     identity: Callable[[date, Platform], str] | None = None
-    after: Callable[[Run, dict[str, Manifest]], list[str]] | None = None
+    after: After | None = None
 
 
 @dataclass(frozen=True)
@@ -224,11 +228,11 @@ def execute(step: Step, day: date, platform: Platform, recompute: Recompute = "c
     if record is None:
         record = _compute(step, run, source)
     written = _point(step, record, platform, at, source.run)
-    if record.stop:
-        raise _error(record.error, record.stop)
     notes = list(record.notes)
     if step.after is not None:
         notes += step.after(run, written)
+    if record.stop:
+        raise _error(record.error, record.stop)
     return StepResult(
         step=step.name,
         partition=at,
@@ -342,4 +346,16 @@ def _all_errors(kind: type[MktgenError]) -> list[type[MktgenError]]:
     return [kind, *(below for child in kind.__subclasses__() for below in _all_errors(child))]
 
 
-__all__ = ["Outcome", "Parent", "Platform", "Read", "Recompute", "Run", "Step", "StepResult", "execute", "resolve"]
+__all__ = [
+    "After",
+    "Outcome",
+    "Parent",
+    "Platform",
+    "Read",
+    "Recompute",
+    "Run",
+    "Step",
+    "StepResult",
+    "execute",
+    "resolve",
+]

@@ -11,8 +11,8 @@ import polars as pl
 from pydantic import JsonValue
 
 from mktgen.contracts import CAMPAIGNS
-from mktgen.documents import Approval, ProofInput, PublishedStrategy
-from mktgen.errors import MissingArtefact, NotAllowed, TransientError
+from mktgen.documents import ProofInput, PublishedStrategy
+from mktgen.errors import NotAllowed, TransientError
 from mktgen.execution.channels import channel_class
 from mktgen.execution.channels.base import Channel, Connections
 from mktgen.execution.contact_book import ContactBook
@@ -21,10 +21,12 @@ from mktgen.execution.ledger import Ledger, Release
 from mktgen.execution.proof import contact_proof
 from mktgen.execution.rules import Policy, planned_send_at, quiet_until
 from mktgen.settings import Settings
+from mktgen.steps import auditing, released
 from mktgen.steps.deciding import campaign_types, today
+from mktgen.steps.released import answer_run, part_of
 from mktgen.steps.runner import Outcome, Platform, Read, Run
 from mktgen.steps.training import campaign_reads
-from mktgen.store import Manifest, parse_uri, sha256
+from mktgen.store import Manifest
 
 VAULT: Final = "_vault"
 DISPATCH_SECTIONS: Final = ("strategy", "execution", "contact")
@@ -63,25 +65,32 @@ def campaigns_by_type(day: date, platform: Platform) -> list[Read]:
 
 
 def send(run: Run) -> Outcome:
-    """Hand the approved messages to the channel, each once. Raises NotAllowed where nothing may be sent.
+    """Hand the approved messages to the channel, each once. Raises NotAllowed where nothing may be sent, and the audit trail
+    tells why.
 
-    Sent is what was published: decisions or messages made since then were neither evaluated nor approved. A day that a later
-    one overtook is settled where it was begun, so that it is known who was contacted, and nothing more is sent; what leaves at
-    once may still go, within its time, where it was the newest when a person approved it.
+    Sent is what was published and approved, to the byte: decisions or messages made or changed since then are not. A day
+    that a later one overtook is settled where it was begun, so that it is known who was contacted, and nothing more is sent;
+    what leaves at once may still go, within its time, where it was the newest when a person approved it.
     """
+    with auditing.refusals_told(run.platform, run.day, auditing.DISPATCH):
+        return _send(run)
+
+
+def _send(run: Run) -> Outcome:
     platform, settings = run.platform, run.settings
     newest = newest_published(platform)
     if newest is None:
         raise RuntimeError(f"{run.day} is published, but no published partition was found")
-    published = run.document("published", PublishedStrategy)
-    decisions, messages = (_published_table(platform, uri) for uri in (published.decisions_uri, published.messages_uri))
+    approval, approved = released.as_approved(run)
+    published = approved.published
+    decisions, messages = (_table(platform, approved.parts[name]) for name in ("decisions", "messages"))
     connections = Connections(
         platform.objects, settings.execution, lambda who: _address(platform, who), platform.environment.smtp_login
     )
     channel = channel_class(settings.strategy.channel).create(connections)
-    policy, approval = contact_policy(run, channel, decisions), run.document("approval", Approval)
+    policy = contact_policy(run, channel, decisions)
     clock = None if channel.holds_messages else platform.clock
-    ledger, release = Ledger(platform.objects), Release(run.inputs["published"][-1].run, strategy_run(published))
+    ledger, release = Ledger(platform.objects), Release(approved.manifest.run, approved.run)
     in_time = clock is not None and approval.newest_published == run.day and clock() < policy.until
     overtaken = "" if newest == run.day or in_time else f"{newest} was published before it was sent"
     over = superseded(platform, published) or overtaken
@@ -92,11 +101,12 @@ def send(run: Run) -> Outcome:
         raise NotAllowed(over)
     if not finishing:
         _take_day(platform, run.day, release, channel, decisions.filter(pl.col("action") != NO_CONTACT).height)
+    begun = auditing.begun(platform, run.day, approved, approval)
     desk = Desk(channel, ledger, ContactBook(platform.objects), policy, clock, over)
     done = dispatch(decisions, messages, approval, published, as_newest, live_from, run.day, desk)
-    inputs = [_proof_input(run.inputs["published"][-1]), _proof_input(run.inputs["approval"][-1])]
-    uris = (published.strategy_uri, published.decisions_uri, published.messages_uri)
-    inputs += [_proof_input(_published_manifest(platform, uri)) for uri in uris]
+    manifests = (approved.manifest, run.inputs["approval"][-1], *approved.parts.values())
+    inputs = [_proof_input(manifest) for manifest in manifests]
+    inputs.append(ProofInput(name="audit", uri=begun.key, digest=begun.hash))
     proof = contact_proof(run.day, decisions, done, channel, policy, inputs, section_values(settings))
     states = ", ".join(f"{status} {count}" for status, count in proof.counts.items() if status in _STATES and count)
     refused = ", ".join(f"{count} by {rule}" for rule, count in proof.refused.items())
@@ -169,26 +179,19 @@ def contact_policy(run: Run, channel: Channel, decisions: pl.DataFrame) -> Polic
     )
 
 
+def _table(platform: Platform, part: Manifest) -> pl.DataFrame:
+    with released.unchanged(part.artefact, part.partition):
+        return platform.store.read_table(part)
+
+
 def _proof_input(manifest: Manifest) -> ProofInput:
     return ProofInput(name=manifest.artefact, uri=manifest.folder, digest=manifest.digest)
-
-
-def _published_table(platform: Platform, uri: str) -> pl.DataFrame:
-    return platform.store.read_table(_published_manifest(platform, uri))
-
-
-def _published_manifest(platform: Platform, uri: str) -> Manifest:
-    artefact, day, run = parse_uri(uri)
-    manifest = platform.store.manifest_of_run(artefact, day, run)
-    if manifest is None:
-        raise MissingArtefact(f"{uri} is published but gone: run publish of {day} again")
-    return manifest
 
 
 def superseded(platform: Platform, published: PublishedStrategy) -> str | None:
     """Why a published strategy is not the day's strategy any more: a later evaluation may have stopped it."""
     current = platform.store.current("strategy", published.partition)
-    if current is not None and current.digest == _published_manifest(platform, published.strategy_uri).digest:
+    if current is not None and current.digest == part_of(platform, published.strategy_uri).digest:
         return None
     return (
         f"the strategy of {published.partition} was evaluated anew after it was published, and that result is not "
@@ -200,12 +203,3 @@ def _address(platform: Platform, customer_id: str) -> str | None:
     """The contact vault: direct identifiers live there only, and only execution reads it."""
     raw = platform.objects.get(f"{VAULT}/customer={customer_id}.json")
     return None if raw is None else str(json.loads(raw)["email"])
-
-
-def strategy_run(published: PublishedStrategy) -> str:
-    return parse_uri(published.strategy_uri)[2]
-
-
-def answer_run(day: date, strategy: str) -> str:
-    """The run under which the answer to a strategy is kept."""
-    return sha256(f"approval {day} {strategy}".encode())[:16]

@@ -12,6 +12,7 @@ from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator, Context, Param, get_current_context, task
 
 from mktgen_airflow.artefacts import open_store
+from mktgen_airflow.links import strategy_page
 from mktgen_airflow.partitions import partition_of
 from mktgen_airflow.steps import report
 
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 
 APPROVE: Final = "Approve"
 REJECT: Final = "Reject"
+NOTE: Final = "Why. If you reject: what is wrong, and what should change. Kept in the audit trail and in MLflow."
 # A strategy is meant for the day after its partition; after this long an answer would come too late to be wanted.
 ANSWER_WITHIN: Final = timedelta(hours=36)
 
@@ -37,7 +39,8 @@ def is_newest() -> dict[str, Any]:
     store = open_store()
     manifest = store.need("published", partition)
     published = store.read_document(manifest, PublishedStrategy)
-    return {"partition": partition.isoformat(), "run_id": manifest.run, "markdown": published.markdown}
+    page = strategy_page(partition.isoformat())
+    return {"partition": partition.isoformat(), "run_id": manifest.run, "markdown": published.markdown, "page": page}
 
 
 def approve() -> HITLOperator:
@@ -50,11 +53,12 @@ def approve() -> HITLOperator:
         subject="Send the strategy of {{ ti.xcom_pull(task_ids='is_newest')['partition'] }} to its customers?",
         body=(
             "{{ ti.xcom_pull(task_ids='is_newest')['markdown'] }}\n\n"
-            "---\nThis answer is for run `{{ ti.xcom_pull(task_ids='is_newest')['run_id'] }}` of the strategy only."
+            "---\n[The strategy's page]({{ ti.xcom_pull(task_ids='is_newest')['page'] }}) shows all of it. This answer is for "
+            "run `{{ ti.xcom_pull(task_ids='is_newest')['run_id'] }}` only: what is edited afterwards is not sent."
         ),
         options=[APPROVE, REJECT],
         defaults=[REJECT],
-        params={"note": Param("", type="string", title="Note", description="kept with the answer", maxLength=2000)},
+        params={"note": Param("", type="string", title="Note", description=NOTE, maxLength=2000)},
         response_timeout=ANSWER_WITHIN,
         execution_timeout=None,
     )

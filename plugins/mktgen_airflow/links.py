@@ -35,5 +35,10 @@ class StrategyLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         result = XCom.get_value(ti_key=ti_key, key="return_value")
-        base = (conf.get("api", "base_url", fallback="") or "").rstrip("/")
-        return f"{base}/mktgen/strategies/{result['partition']}" if result else f"{base}/mktgen/"
+        return strategy_page(result["partition"] if result else "")
+
+
+def strategy_page(partition: str) -> str:
+    """The page of a day's strategy as a browser reaches it; the list of all of them where no day is given."""
+    base = (conf.get("api", "base_url", fallback="") or "").rstrip("/")
+    return f"{base}/mktgen/strategies/{partition}" if partition else f"{base}/mktgen/"

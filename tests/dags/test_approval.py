@@ -8,14 +8,31 @@ from typing import Any
 
 import pytest
 
+from mktgen.documents import PublishedStrategy
 from mktgen.errors import NotAllowed
 from mktgen.store import ObjectStore, Store
 from tests.dags.conftest import as_task
-from tests.dags.test_ui import DAY, provenance, publish, strategy
+from tests.dags.test_ui import DAY, provenance, strategy
+from tests.execution.conftest import decision, decisions, messages_for
+
+PAGE = f"http://airflow.test/mktgen/strategies/{DAY}"
+
+
+def publish(store: Store, day: date, run: str) -> None:
+    """A strategy with its decisions and messages, published as run p-<run>."""
+    frame = decisions([decision(0)])
+    parts = {
+        "strategy": store.write_document("strategy", day, strategy(day), provenance(run)),
+        "decisions": store.write_table("decisions", day, frame, provenance(run)),
+        "messages": store.write_table("messages", day, messages_for(frame), provenance(run)),
+    }
+    uris = {f"{name}_uri": manifest.folder for name, manifest in parts.items()}
+    release = PublishedStrategy.model_validate({"partition": day, "markdown": "# s", **uris})
+    store.write_document("published", day, release, provenance(f"p-{run}"))
 
 
 def shown(run: str) -> dict[str, Any]:
-    return {"partition": DAY.isoformat(), "run_id": run, "markdown": "# s"}
+    return {"partition": DAY.isoformat(), "run_id": run, "markdown": "# s", "page": PAGE}
 
 
 def answer(option: str) -> dict[str, Any]:
@@ -52,7 +69,9 @@ def test_the_question_shows_the_strategy_and_its_run(dagbag: Any) -> None:
     question = dagbag.dags["marketing_execution"].task_dict["approve"]
     assert "xcom_pull(task_ids='is_newest')['markdown']" in question.body
     assert "xcom_pull(task_ids='is_newest')['run_id']" in question.body
+    assert "xcom_pull(task_ids='is_newest')['page']" in question.body
     assert "partition" in question.subject
+    assert "what should change" in str(question.params.get_param("note").description)
 
 
 def test_a_day_that_was_never_published_is_an_error_for_people(dagbag: Any, store_environment: ObjectStore) -> None:
@@ -75,9 +94,11 @@ def test_the_answer_is_kept_and_only_a_yes_goes_on(
     with as_task(DAY.isoformat()):
         assert bool(record(shown("p-r1"), answer(option))) is approved
     kept = store.read_document(store.need("approval", DAY), Approval)
-    assert kept == Approval(
+    given = kept.model_copy(update={"digests": {}, "audit_head": ""})
+    assert given == Approval(
         partition=DAY, approved=approved, responder="ana", strategy_run="r1", note="fine", newest_published=DAY
     )
+    assert len(kept.digests) == (5 if approved else 2)
 
 
 def test_the_first_answer_stays(dagbag: Any, store_environment: ObjectStore) -> None:
@@ -98,7 +119,7 @@ def test_silence_is_kept_as_a_rejection_by_nobody(dagbag: Any, store_environment
     with as_task(DAY.isoformat()):
         assert record(shown("p-r1"), silence) == {}
     kept = store.read_document(store.need("approval", DAY), Approval)
-    assert (kept.approved, kept.responder) == (False, "nobody (no answer in time)")
+    assert (kept.approved, kept.responder, kept.note) == (False, "nobody (no answer in time)", "no reason given")
 
 
 def test_the_newest_live_day_is_shown_with_its_run(
@@ -109,7 +130,6 @@ def test_the_newest_live_day_is_shown_with_its_run(
     monkeypatch.setenv("MKTGEN_CONFIG", str(overlay))
     store = Store(store_environment)
     is_newest = dagbag.dags["marketing_execution"].task_dict["is_newest"].python_callable
-    store.write_document("strategy", DAY, strategy(), provenance("r1"))
     publish(store, DAY, "r1")
     with as_task(DAY.isoformat()):
         assert is_newest() == shown("p-r1")

@@ -105,7 +105,7 @@ def test_a_comparison_shows_kinds_and_folds_in_a_table_and_in_mlflow(
     children = {run.data.tags["mktgen.kind"]: run for run in runs(client, "kind")}
     assert set(children) == set(kinds)
     shown = children["personal_frequency"].data.metrics
-    assert shown["mean.NDCG_at_10.low"] == ranked["personal_frequency"].mean.low
+    assert shown["mean.ranking.ndcg_at_10_low"] == ranked["personal_frequency"].mean.low
     history = client.get_metric_history(children["popularity"].info.run_id, "ranking.ndcg_at_10")
     assert [point.value for point in history] == ranked["popularity"].folds
     forget(platform)

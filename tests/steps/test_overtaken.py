@@ -124,7 +124,7 @@ def test_a_day_that_is_decided_anew_after_it_was_sent_stays_as_it_was_sent(objec
     assert "one a day is ever sent" in why
     with pytest.raises(NotAllowed, match="one a day is ever sent"):
         approve(platform)
-    assert pipeline.record_approval(DAY, False, "ana", platform=platform).notes == ["rejected by ana"]
+    assert pipeline.record_approval(DAY, False, "ana", "late", platform=platform).notes == ["rejected by ana: late"]
     assert pipeline.run_step("dispatch", DAY, platform=platform).reused
     found = proven(platform)
     assert found.holds, found.text

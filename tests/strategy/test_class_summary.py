@@ -9,7 +9,7 @@ from mktgen.contracts import CUSTOMER_CLASSES, RESPONSE_SCORES
 from mktgen.response.classes import CLASSES
 from mktgen.strategy.class_summary import MEANING, UNKNOWN, class_summaries
 from mktgen.strategy.document import SourceNote, StrategyInputs, build_strategy
-from mktgen.strategy.markdown import render_markdown
+from mktgen.strategy.markdown import approval_text
 from tests.support.campaign_world import PARTITION
 from tests.support.strategy_day import SETTINGS, make_day
 
@@ -54,7 +54,7 @@ def test_counts_means_and_what_was_done() -> None:
 def test_without_a_model_it_is_said_in_words() -> None:
     assert class_summaries(CUSTOMER_CLASSES.empty(), DECISIONS, RESPONSE_SCORES.empty()) == []
     assert make_day().strategy.classes == []
-    assert UNKNOWN in render_markdown(make_day().strategy)
+    assert make_day().strategy.classes_note == UNKNOWN
 
 
 def test_the_strategy_shows_classes_and_calls_a_learned_value_incremental() -> None:
@@ -70,9 +70,10 @@ def test_the_strategy_shows_classes_and_calls_a_learned_value_incremental() -> N
         classes=class_summaries(KINDS, DECISIONS, EFFECTS),
     )  # fmt: skip
     strategy = build_strategy(inputs, SETTINGS)
-    text = render_markdown(strategy)
-    assert "persuadable (an offer makes a purchase surely likelier): 2 customers, 1 contacted, 1 held out" in text
+    text = approval_text(strategy, [])
+    assert "against no contact, learned from trials" in text
     assert "NOT incremental" not in text
+    assert [(one.name, one.customers) for one in strategy.classes] == [("persuadable", 2), ("sure_buyer", 1)]
     for campaign in strategy.campaigns:
         value = campaign.expected_value_minor
         assert value is not None

@@ -8,7 +8,6 @@ import pytest
 from mktgen.contracts import REASONS
 from mktgen.documents import Strategy
 from mktgen.strategy.document import SourceNote, StrategyInputs, build_strategy
-from mktgen.strategy.markdown import render_markdown
 from tests.support.campaign_world import PARTITION
 from tests.support.strategy_day import SETTINGS, make_day
 
@@ -41,17 +40,6 @@ def test_the_document_is_stable_bytes_and_reads_back() -> None:
     assert make_day().strategy.to_bytes() == strategy.to_bytes()
 
 
-def test_markdown_says_what_a_person_must_know() -> None:
-    strategy = make_day().strategy
-    text = render_markdown(strategy)
-    assert "ASSUMED" in text
-    assert "NOT incremental" in text
-    assert strategy.source_notice in text
-    for campaign in strategy.campaigns:
-        assert campaign.name["en"] in text
-        assert campaign.audience["zh"] in text
-
-
 def test_reasons_of_the_strongest_items_are_shown_and_belong_to_the_campaign() -> None:
     day = make_day()
     sent = day.decisions.filter(pl.col("offer_id").is_not_null()).sort("decision_id")
@@ -69,14 +57,12 @@ def test_reasons_of_the_strongest_items_are_shown_and_belong_to_the_campaign() -
         day.world.offers, day.world.items, day.strategy.allocation, {}, {}, reasons=reasons,
     )  # fmt: skip
     strategy = build_strategy(inputs, SETTINGS)
-    text = render_markdown(strategy)
     for campaign in strategy.campaigns:
         own = sent.with_row_index("number").filter(pl.col("campaign_id") == campaign.campaign_id)
         largest = own.sort("number", descending=True).head(3)
         assert [example.customer_id for example in campaign.why_examples] == largest["customer_id"].to_list()
         for example, number in zip(campaign.why_examples, largest["number"].to_list(), strict=True):
             assert example.reasons == ["bought 6 times", f"event {number}"]
-            assert f"Why {example.item} for {example.customer_id}: bought 6 times; event {number}" in text
 
 
 def test_a_day_without_contacts_is_a_document_too() -> None:
@@ -97,4 +83,3 @@ def test_a_day_without_contacts_is_a_document_too() -> None:
     )
     strategy = build_strategy(inputs, SETTINGS)
     assert (strategy.contacted, strategy.campaigns) == (0, [])
-    assert "Nobody is contacted" in render_markdown(strategy)
