@@ -8,6 +8,7 @@ from typing import Any, Final
 import polars as pl
 
 from mktgen.contracts import ContractError
+from mktgen.execution import audit
 from mktgen.steps.dispatched import stored_runs
 from mktgen.steps.runner import Platform
 from mktgen.store import Manifest, Store
@@ -36,7 +37,7 @@ def detailed(platform: Platform, partition: date, run: str = "") -> Json | None:
         "strategy": made.model_dump(mode="json"), "segments": _segments(store, beside),
         "copy": _copy(store, beside.get("messages")), "ahead": _ahead(store, partition),
         "lineage": told(found.manifest), "steps": {name: own.step for name, own in beside.items()},
-        "curves": store.current("what_if", partition) is not None,
+        "audit": _audit(store, partition), "curves": store.current("what_if", partition) is not None,
         "decisions_run": beside["decisions"].run if "decisions" in beside else "",
         "runs": sorted(other.run for other in stored_runs(store, "strategy", partition)),
     }  # fmt: skip
@@ -77,6 +78,16 @@ def _copy(store: Store, messages: Manifest | None) -> Json | None:
         lambda table: table.filter(pl.col("decision_id").is_in(ids)).select("decision_id", "subject", "body", "origin"),
     )
     return {"origins": origins, "examples": first.join(texts, on="decision_id").sort(_GROUP).to_dicts()}
+
+
+def _audit(store: Store, partition: date) -> Json:
+    """Who did what to the day's strategies; `broken` says where the trail was tampered with."""
+    try:
+        trail = audit.verified(store.objects, partition)
+    except audit.BrokenTrail as error:
+        return {"entries": [], "broken": str(error)}
+    kept = ("seq", "at", "what", "who", "strategy_run", "note", "previous", "hash")
+    return {"entries": [{name: getattr(entry, name) for name in kept} for entry in trail], "broken": ""}
 
 
 def _ahead(store: Store, partition: date) -> Json:

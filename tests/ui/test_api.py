@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import polars as pl
 import pytest
@@ -10,6 +11,7 @@ from fastapi import FastAPI
 
 from mktgen.documents import Approval, PublishedStrategy, Strategy
 from mktgen.documents.what_if import WhatIf
+from mktgen.execution import audit
 from mktgen.steps.runner import Platform
 from mktgen.steps.why import why
 from mktgen.store import ObjectStore, Provenance
@@ -87,6 +89,21 @@ def test_a_strategy_made_anew_is_not_shown_as_published(object_store: ObjectStor
     assert (older["status"], older["strategy"]["customers"]) == ("replaced", document.customers)
     pair = asked(app, f"/api/compare?one={DAY}&one_run={manifest.run}&other={DAY}").json()
     assert [pair[side]["strategy"]["customers"] for side in ("one", "other")] == [document.customers, again.customers]
+
+
+def test_the_audit_trail_is_shown_and_what_was_changed_is_named(get: Get, object_store: ObjectStore) -> None:
+    shown = get(OF_DAY).json()["audit"]
+    assert [entry["what"] for entry in shown["entries"]] == ["published", "approved", "begun", "dispatched"]
+    assert shown["entries"][1]["note"] == "prices checked"
+    assert shown["broken"] == ""
+    platform = platform_on(object_store, **SECTIONS)
+    platform.store.write_document("strategy", DAY, strategy(DAY), BY)
+    event = audit.Event("published", "step publish", BY.run, {})
+    entry = audit.append(platform.objects, DAY, event, datetime(2017, 10, 2, tzinfo=UTC))
+    platform.objects.put(entry.key, entry.to_bytes().replace(b"step publish", b"step pub1ish"))
+    found = asked(mounted(platform), OF_DAY).json()["audit"]
+    assert found["entries"] == []
+    assert "was changed at entry 1" in found["broken"]
 
 
 def test_lineage_leads_back_step_by_step(get: Get, world: Platform) -> None:

@@ -1,7 +1,7 @@
 // Everything the pages say, in English. texts.zh.ts has the same keys; what the loop wrote itself stays in its own words.
 import type { Words } from "./types";
 
-export type Named = "gates" | "status" | "steps" | "metrics" | "arms" | "decided" | "sending" | "classes" | "forms" | "origins" | "standing" | "objectives";
+export type Named = "gates" | "status" | "steps" | "metrics" | "arms" | "decided" | "sending" | "classes" | "forms" | "origins" | "standing" | "objectives" | "trail";
 
 export const en = {
   title: "Strategies", skip: "Skip to the content", simulated: "SIMULATED", loading: "Loading",
@@ -42,7 +42,7 @@ export const en = {
     effect: "Best offer changes the chance to buy by, points", ahead: "Demand ahead", aheadLead: "Pieces of merchandise, with 80% intervals", category: "Category", week: "Next 7 days", month: "Next 28 days", atRisk: "Customers at risk",
     atRiskLead: (count: string) => `${count} are likely to buy nothing in the next 28 days; those with most at stake:`, stake: "At stake", customer: "Customer", source: "Where it comes from", assumptions: "What is assumed",
     lineage: "Made from", artefact: "Artefact", days: "Days", madeBy: "Made by", digest: "Digest", models: "Models in MLflow", versions: "Versions", tasks: "Tasks in Airflow", openRun: "This day's run in Airflow", noRun: "Airflow has no run for this day",
-    approval: "Approval", approvedBy: (who: string) => `Approved by ${who}`, rejectedBy: (who: string) => `Rejected by ${who}`, nobody: "Nobody has answered yet.", next: "Next experiment", notice: "Source", moreOffers: (count: string) => `and ${count} more`, jump: "On this page",
+    approval: "Approval", trail: "Audit trail", trailLead: "Each entry holds the hash of the one before it, so that none can be changed or left out unseen", trailEmpty: "Nothing happened to this day's strategies yet.", when2: "When", who: "Who", what: "What", note: "Note", hash: "Hash", approvedBy: (who: string) => `Approved by ${who}`, rejectedBy: (who: string) => `Rejected by ${who}`, nobody: "Nobody has answered yet.", next: "Next experiment", notice: "Source", moreOffers: (count: string) => `and ${count} more`, jump: "On this page",
     replaced: "This strategy was replaced by a later run of the same day.",
   },
   decisions: {
@@ -74,7 +74,7 @@ export const en = {
   names: {
     status: { draft: "draft", evaluated: "evaluated", published: "published", approved: "approved", rejected: "rejected", stopped: "stopped", unreadable: "unreadable", replaced: "replaced" },
     gates: {}, steps: {}, metrics: { ctr: "click rate", cvr: "conversion rate", roi: "return on spend", uplift: "uplift", offer_response: "offer response", off_policy_value: "off-policy value", incremental_profit: "incremental profit" },
-    arms: { policy: "policy", business_as_usual: "business as usual", holdout: "held out" }, decided: {}, sending: {}, classes: {}, objectives: {},
+    trail: { published: "published", approved: "approved", rejected: "rejected", begun: "dispatch begun", dispatched: "dispatched", refused: "refused" }, arms: { policy: "policy", business_as_usual: "business as usual", holdout: "held out" }, decided: {}, sending: {}, classes: {}, objectives: {},
     forms: { email: "E-mail", sms: "SMS", push: "Push", banner: "On-site banner" }, origins: { template: "wording bank", model: "language model", fallback: "plain wording instead" },
     standing: { proven: "Proven", experiment: "An experiment", futile: "Nothing to explore", not_judged: "Not judged" },
   } as Record<Named, Words>,

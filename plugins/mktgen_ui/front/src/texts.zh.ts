@@ -40,7 +40,7 @@ export const zh: Texts = {
     effect: "最佳优惠对购买概率的影响（百分点）", ahead: "需求预测", aheadLead: "商品件数，含 80% 区间", category: "品类", week: "未来 7 天", month: "未来 28 天", atRisk: "流失风险客户",
     atRiskLead: (count) => `${count} 位客户未来 28 天可能不再购买；其中损失最大的：`, stake: "涉及金额", customer: "客户", source: "来源", assumptions: "假设",
     lineage: "由以下数据生成", artefact: "数据", days: "日期", madeBy: "步骤", digest: "摘要", models: "MLflow 中的模型", versions: "版本", tasks: "Airflow 任务", openRun: "在 Airflow 中打开当日运行", noRun: "Airflow 中没有这一天的运行",
-    approval: "审批", approvedBy: (who) => `${who} 已批准`, rejectedBy: (who) => `${who} 已拒绝`, nobody: "尚无人答复。", next: "下一个实验", notice: "数据来源", moreOffers: (count) => `另有 ${count} 个`, jump: "本页内容",
+    approval: "审批", trail: "审计记录", trailLead: "每条记录都含有前一条的哈希，任何更改或遗漏都会被发现", trailEmpty: "这一天的策略尚无记录。", when2: "时间", who: "谁", what: "事项", note: "备注", hash: "哈希", approvedBy: (who) => `${who} 已批准`, rejectedBy: (who) => `${who} 已拒绝`, nobody: "尚无人答复。", next: "下一个实验", notice: "数据来源", moreOffers: (count) => `另有 ${count} 个`, jump: "本页内容",
     replaced: "该策略已被同一天的后续运行取代。",
   },
   decisions: {
@@ -76,7 +76,7 @@ export const zh: Texts = {
       propensities: "概率记录", propensity_floor: "最低概率", message_per_contact: "每次触达一条消息", offer_window: "优惠有效期", versions: "版本", sample_ratio: "留白比例", allocation_bound: "分配上界", off_policy_value: "离线策略价值", redemption_calibration: "核销校准",
       champion_measured: "冠军模型已测量", power: "统计功效", concordance: "一致性",
     }, steps: {}, metrics: { ctr: "点击率", cvr: "转化率", roi: "投入回报", uplift: "增量效果", offer_response: "优惠响应", off_policy_value: "离线策略价值", incremental_profit: "增量利润" },
-    arms: { policy: "策略", business_as_usual: "照常", holdout: "留白" },
+    trail: { published: "已发布", approved: "已批准", rejected: "已拒绝", begun: "开始发送", dispatched: "已发送", refused: "被拒绝" }, arms: { policy: "策略", business_as_usual: "照常", holdout: "留白" },
     decided: { holdout: "留白", no_candidate: "无候选优惠", business_as_usual: "照常", exploration_floor: "探索下限", no_contact_floor: "不联系下限", uncertainty: "不确定性", value: "价值", budget_price: "预算价格", contact_cap: "触达上限", waiting: "等待轮次" },
     sending: { not_to_be_sent: "无需发送", stopped: "已停止", not_published: "未发布", not_approved: "未审批", rejected: "已拒绝", not_dispatched: "未发送", sent: "已发送", already_sent: "此前已发送", unconfirmed: "未确认", refused: "被拒" },
     classes: { persuadable: "可说服", sure_buyer: "必买", lost_cause: "难挽回", do_not_disturb: "勿打扰", uncertain: "不确定" },

@@ -50,6 +50,7 @@ export interface Origin {
   artefact: string; partition: string; run: string; digest: string; rows: number; step: string; code: string; commit: string;
   parents: { artefact: string; of: Node[] }[];
 }
+export interface AuditEntry { seq: number; at: string; what: string; who: string; strategy_run: string; note: string; previous: string; hash: string }
 export interface Detail {
   day: string; run: string; status: string; published: string | null;
   approval: { approved: boolean; responder: string; note: string } | null; simulated: boolean; incremental: boolean;
@@ -60,7 +61,7 @@ export interface Detail {
     demand: { category: string; week: Units | null; month: Units }[];
     warnings: { customer_id: string; p_churn_28d: number; value_at_stake_minor: number; reason: string }[]; warned: number;
   };
-  curves: boolean; lineage: Origin; steps: Words; decisions_run: string; runs: string[];
+  curves: boolean; audit: { entries: AuditEntry[]; broken: string }; lineage: Origin; steps: Words; decisions_run: string; runs: string[];
 }
 export interface Models {
   artefacts: { artefact: string; partition: string; run: string }[];

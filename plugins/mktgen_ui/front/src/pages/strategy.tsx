@@ -20,7 +20,7 @@ export function StrategyPage({ day }: { day: string }) {
   );
 }
 
-const PARTS = ["campaigns", "budget", "segments", "copy", "checks", "source"] as const;
+const PARTS = ["campaigns", "budget", "segments", "copy", "checks", "trail", "source"] as const;
 
 function Whole({ data }: { data: Detail }) {
   const { t, count } = useSpeech(), made = data.strategy, approval = data.approval;
@@ -44,6 +44,7 @@ function Whole({ data }: { data: Detail }) {
       <Segments segments={data.segments} counts={made.segments} />
       <Section title={t.strategy.copy} id="copy"><Copy copy={data.copy} campaigns={made.campaigns} /></Section>
       <Evidence made={made} />
+      <Trail of={data.audit} run={data.run} />
       <Ahead ahead={data.ahead} />
       <Lineage data={data} />
     </>
@@ -193,6 +194,24 @@ export function NextExperiment({ of }: { of: Experiment | null | undefined }) {
   const { t, count } = useSpeech();
   if (!of) return <Empty text={t.empty.experiment} />;
   return <p><b>{of.offer.offer_id}</b> – {count(of.offer.customers_per_arm)} {t.learning.perArm}, {count(of.offer.days)} {t.learning.days}. <Said>{of.reason}</Said></p>;
+}
+
+function Trail({ of, run }: { of: Detail["audit"]; run: string }) {
+  const { t, named, moment } = useSpeech();
+  return (
+    <Section title={t.strategy.trail} lead={t.strategy.trailLead} id="trail">
+      {of.broken ? <p class="problem"><Said>{of.broken}</Said></p> : (
+        <Table label={t.strategy.trail} rows={of.entries} keyOf={(entry) => String(entry.seq)} empty={t.strategy.trailEmpty} columns={[
+          { name: t.strategy.what, main: true, cell: (entry) => <>{entry.seq}. <span class={`result ${entry.what}`}>{named("trail", entry.what)}</span></> },
+          { name: t.strategy.when2, cell: (entry) => <small class="nowrap">{moment(entry.at)}</small> },
+          { name: t.strategy.who, cell: (entry) => entry.who },
+          { name: t.run, cell: (entry) => entry.strategy_run === run ? <code>{entry.strategy_run}</code> : <code class="soft">{entry.strategy_run || t.none}</code> },
+          { name: t.strategy.note, text: true, cell: (entry) => <small>{entry.note || t.none}</small> },
+          { name: t.strategy.hash, cell: (entry) => <code title={entry.hash}>{entry.hash.slice(0, 12)}</code> },
+        ]} />
+      )}
+    </Section>
+  );
 }
 
 function Ahead({ ahead }: { ahead: Detail["ahead"] }) {
