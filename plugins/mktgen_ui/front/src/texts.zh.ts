@@ -35,7 +35,7 @@ export const zh: Texts = {
     plan: "现行计划", price: "预算的影子价格", priceIs: (price) => `预算每增加一单位，预期利润增加 ${price}`, notBinding: "预算没有用尽：再多联系预计也不会带来收益。",
     allocated: "已分配", worst: "最坏情况", bound: "达到上界", floor: "任一动作的最低概率", policyExpects: "策略会探索，因此其预期为", segments: "客群",
     segmentsLead: "每个圆是一个客群，面积表示人数", risk: "28 天内不购买的概率", spend84: "84 天人均消费", orders84: "84 天订单数", segment: "客群",
-    copy: "客户看到的文案", origins: "文案来源", fallbackShare: "被替换为朴素文案", messages: (count) => `${count} 条消息`, other: "另一种语言的同一内容",
+    copy: "客户看到的文案", origins: "文案来源", brief: "简报", drafts: "语言模型草稿", draftsAre: (verified, wanted, fallback) => `${wanted} 条措辞中 ${verified} 条通过核验，${fallback} 由文案库补足`, briefParts: { objective: "目标", audience: "受众", insight: "已知情况", offers: "优惠", items: "商品", tones: "语气", channels: "渠道", calendar: "日程", measures: "衡量指标", risks: "风险" }, chanceOf: (chance) => `抽中概率 ${chance}`, fallbackShare: "被替换为朴素文案", messages: (count) => `${count} 条消息`, other: "另一种语言的同一内容",
     checks: "检查", check: "检查项", result: "结果", detail: "说明", passed: "通过", failed: "未通过", noted: "备注", launch: "以往试验的证据", classes: "客户的响应", class: "类别",
     effect: "最佳优惠对购买概率的影响（百分点）", ahead: "需求预测", aheadLead: "商品件数，含 80% 区间", category: "品类", week: "未来 7 天", month: "未来 28 天", atRisk: "流失风险客户",
     atRiskLead: (count) => `${count} 位客户未来 28 天可能不再购买；其中损失最大的：`, stake: "涉及金额", customer: "客户", source: "来源", assumptions: "假设",
@@ -63,7 +63,7 @@ export const zh: Texts = {
     lead: "计划承诺了什么，结果如何。", asOf: "截至", waves: "各轮利润", wavesLead: "全部活动合计，与留白客户对比，95% 区间", campaigns: "活动", campaignsLead: "与抽签未联系的客户对比",
     predicted: "预测", realised: "实际", wave: "轮次", campaign: "活动", contacts: "触达", controls: "未联系", verdict: "结论", shortfall: "未达预期", open: "未结束", programme: "全部活动", drift: "客户漂移", driftLead: "与训练数据相比的群体稳定性指数；超过阈值说明客户已变化",
     feature: "特征", psi: "PSI", threshold: "阈值", drifted: "漂移", steady: "稳定", requests: "训练请求", asked: "请求日期", models: "模型", reasons: "原因", next: "下一个实验", perArm: "位客户 / 组", days: "天后得知结果", response: "响应模型", trials: "次试验",
-    serving: "在用", refused: "拒绝给出的指标", metric: "指标", effects: "活动的效果", effect: "每位客户的效果", outcome: "比较内容", metrics: "全部指标", value: "数值",
+    serving: "在用", refused: "拒绝给出的指标", metric: "指标", effects: "活动的效果", effect: "每位客户的效果", outcome: "比较内容", metrics: "全部指标", value: "数值", words: "哪些措辞有效", trait: "措辞", odds: "点击的对数几率", works: "有效", harms: "有害", clicksOf: (clicks, sends) => `${sends} 条消息中 ${clicks} 次点击`,
   },
   compare: {
     lead: "并排对比两天。", one: "第一天", other: "第二天", measure: "指标", difference: "差异", figures: "数字", campaigns: "活动", gates: "不同的检查结果", versions: "不同的版本", same: "没有差异。", swap: "交换", onlyIn: "仅此一方", segments: "客群",

@@ -44,6 +44,16 @@ export interface Segment {
 export interface Message {
   campaign_id: string; form: string; language: string; subject: string; body: string; origin: string; messages?: number;
 }
+export interface Brief {
+  campaign_id: string; language: string; title: string; objective: string; audience: string[]; insight: string[]; offers: string[];
+  items: string[]; tones: string[]; channels: string[]; calendar: string[]; measures: string[]; risks: string[];
+  variants: { segment_id: string; form: string; tone: string; wording_id: string; origin: string; chance: number; subject: string; body: string }[];
+}
+export interface Drafts { engine: string; reason: string; model: string; tally: { wanted: number; verified: number; fallback_share: number } }
+export interface Wordings {
+  learned: boolean; reason: string; sends: number; clicks: number; click_rate: Interval | null;
+  traits: { trait: string; meaning: string; log_odds: Interval; works: boolean; harms: boolean }[];
+}
 export interface Units { units: number; low_80: number | null; high_80: number | null }
 export interface Node { partition: string; run: string; digest: string }
 export interface Origin {
@@ -55,7 +65,7 @@ export interface Detail {
   day: string; run: string; status: string; published: string | null;
   approval: { approved: boolean; responder: string; note: string } | null; simulated: boolean; incremental: boolean;
   expected: Expected | null; realised: Realised | null; gates: Counts; strategy: StrategyDocument; segments: Segment[];
-  copy: { origins: Record<string, number>; examples: Message[] } | null;
+  copy: { origins: Record<string, number>; examples: Message[]; briefs: Brief[]; drafts: Drafts | null } | null;
   ahead: {
     totals: (Units & { horizon_days: number; method: string })[];
     demand: { category: string; week: Units | null; month: Units }[];
@@ -108,6 +118,7 @@ export interface LedgerRow {
 export interface Learning {
   day: string | null; days: string[]; ledger?: LedgerRow[]; drift?: { feature: string; psi: number; threshold: number; drifted: boolean }[];
   report?: { metrics: Record<string, number>; refused: Refusal[]; notes: string[] } | null;
+  words?: Wordings | null;
   requests?: { partition: string; reasons: string[]; models: string[] }[];
   verdicts?: { partition: string; campaign_id: string; arm: string; outcome: string; verdict: string; effect: Interval | null; reasons: string[] }[];
   response?: { usable: boolean; reason: string; trials: number; actions: string[]; gates: Gate[] } | null;

@@ -27,6 +27,7 @@ function Whole({ data }: { data: Learning }) {
       <Section title={t.learning.waves} lead={t.learning.wavesLead}><Ledger rows={ledger.filter((row) => row.campaign_id === "")} /></Section>
       <Section title={t.learning.campaigns} lead={t.learning.campaignsLead}><Ledger rows={ledger.filter((row) => row.campaign_id !== "")} /></Section>
       <Response data={data} />
+      <Words words={data.words} />
       <Section title={t.learning.requests}>
         <Table label={t.learning.requests} rows={data.requests ?? []} keyOf={(row) => row.partition} empty={t.empty.requests} columns={[
           { name: t.learning.asked, main: true, cell: (row) => row.partition },
@@ -90,6 +91,22 @@ function Response({ data }: { data: Learning }) {
       <p>{count(response.trials)} {t.learning.trials}. <Said>{response.reason}</Said></p>
       {data.serving && <p class="soft">{t.learning.serving}: {data.serving.serving ?? t.none}. <Said>{data.serving.reason}</Said></p>}
       {response.gates.length > 0 && <details><summary>{t.strategy.checks}</summary><GateRows gates={response.gates} refused={[]} label={t.learning.response} /></details>}
+    </Section>
+  );
+}
+
+function Words({ words }: { words: Learning["words"] }) {
+  const { t, count, number, percent } = useSpeech();
+  if (!words) return null;
+  const rows = [...words.traits].sort((a, b) => b.log_odds.value - a.log_odds.value);
+  return (
+    <Section title={t.learning.words}>
+      <p>{words.click_rate && <><Between of={words.click_rate} show={(v) => percent(v)} />, </>}{t.learning.clicksOf(count(words.clicks), count(words.sends))}. <Said>{words.reason}</Said></p>
+      {rows.length > 0 && <Table label={t.learning.words} rows={rows} keyOf={(row) => row.trait} columns={[
+        { name: t.learning.trait, main: true, cell: (row) => <Said>{row.meaning}</Said> },
+        { name: t.learning.odds, number: true, cell: (row) => <Between of={row.log_odds} show={(v) => number(v, 2)} /> },
+        { name: t.learning.verdict, cell: (row) => row.works ? <b class="good">{t.learning.works}</b> : row.harms ? <b class="bad">{t.learning.harms}</b> : t.none },
+      ]} />}
     </Section>
   );
 }

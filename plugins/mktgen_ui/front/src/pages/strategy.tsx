@@ -42,7 +42,7 @@ function Whole({ data }: { data: Detail }) {
       </Section>
       <Budget data={data} />
       <Segments segments={data.segments} counts={made.segments} />
-      <Section title={t.strategy.copy} id="copy"><Copy copy={data.copy} campaigns={made.campaigns} /></Section>
+      <Section title={t.strategy.copy} id="copy"><Copy copy={data.copy} campaigns={made.campaigns} segments={data.segments} /></Section>
       <Evidence made={made} />
       <Trail of={data.audit} run={data.run} />
       <Ahead ahead={data.ahead} />
