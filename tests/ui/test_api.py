@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 from fastapi import FastAPI
+from pydantic import Field
 
 from mktgen import contracts
 from mktgen.documents import Approval, Document, PublishedStrategy, Strategy
@@ -95,7 +96,7 @@ def test_a_strategy_made_anew_is_not_shown_as_published(object_store: ObjectStor
 class Stored(Document):
     """A document of whatever shape: the pages show some as they are stored."""
 
-    briefs: list[dict[str, str]] = []
+    briefs: list[dict[str, str]] = Field(default_factory=list)
     reason: str = ""
 
 
