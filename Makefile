@@ -10,7 +10,7 @@ export OMP_NUM_THREADS ?= 2
 TEST_ENV := env -u MKTGEN_HOME -u MKTGEN_CONFIG -u AIRFLOW_HOME
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down test pytest lint types arch format clean
+.PHONY: help install demo up down test pytest lint types arch front format clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ types: install ## mypy --strict
 
 arch: install ## who may import whom
 	@$(BIN)/lint-imports
+
+front: ## build the strategy pages' files anew from plugins/mktgen_ui/front; needs node and npm
+	@cd plugins/mktgen_ui/front && npm ci --no-audit --no-fund && npm run types && npm run build
 
 format: install ## rewrite to the common format
 	@$(BIN)/ruff check --fix-only --quiet .

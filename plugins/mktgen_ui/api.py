@@ -5,9 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, Depends, HTTPException, Query
 
-from mktgen_ui.parameters import ArtefactPath, Day, DayPath, Id, IdPath, Limit, Money, Offset, Run, Share
+from mktgen_ui.parameters import (
+    ArtefactPath,
+    Day,
+    DayPath,
+    Id,
+    IdPath,
+    Limit,
+    Money,
+    Offset,
+    Run,
+    Share,
+    asked_properly,
+)
 from mktgen_ui.places import Places
 
 if TYPE_CHECKING:
@@ -18,7 +30,7 @@ Json = dict[str, Any]
 
 def make_router(platform: Callable[[], Platform], places: Places) -> APIRouter:
     """The routes. Their modules are imported when first asked for: they bring polars and boto3."""
-    router = APIRouter(prefix="/api")
+    router = APIRouter(prefix="/api", dependencies=[Depends(asked_properly)])
     _strategies(router, platform, places)
     _decisions(router, platform)
     _what_if(router, platform)

@@ -9,14 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException as StarletteError
 
 from mktgen.errors import MissingArtefact, MktgenError
 from mktgen_ui.api import make_router
-from mktgen_ui.parameters import DayPath, IdPath, asked_properly, explained
+from mktgen_ui.parameters import DayPath, IdPath, explained
 from mktgen_ui.places import Places
 
 if TYPE_CHECKING:
@@ -62,11 +62,11 @@ def open_platform() -> Platform:
 
 def make_app(login: Any, places: Places = Places(), platform: Callable[[], Platform] = open_platform) -> FastAPI:  # noqa: B008
     """The app. `login` is a FastAPI dependency that lets a request in or answers 401 or 403; it guards every route."""
-    guards = [login, Depends(asked_properly)]
-    app = FastAPI(title="mktgen strategies", dependencies=guards, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="mktgen strategies", dependencies=[login], docs_url=None, redoc_url=None, openapi_url=None)
     files = {path.name: path.read_bytes() for path in sorted(STATIC.iterdir()) if path.suffix in TYPES}
 
     def page(request: Request) -> HTMLResponse:
+        """The same whatever is asked for behind the "?": that is the page's own, which asks the API in turn."""
         base = str(request.scope.get("root_path", "")).rstrip("/")
         return HTMLResponse(PAGE.format(base=html.escape(base), airflow=html.escape(places.airflow)))
 

@@ -22,8 +22,8 @@ def gate_counts(strategy: Strategy) -> dict[str, int]:
 
 def is_incremental(strategy: Strategy) -> bool:
     """Whether the campaigns' values were learned from trials; else they rest on assumptions."""
-    values = [campaign.expected_value_minor for campaign in strategy.campaigns]
-    return bool(values) and all(value is None or value.method.startswith("incremental") for value in values)
+    values = [campaign.expected_value_minor for campaign in strategy.campaigns if campaign.expected_value_minor]
+    return bool(values) and all(value.method.startswith("incremental") for value in values)
 
 
 def is_simulated(strategy: Strategy) -> bool:

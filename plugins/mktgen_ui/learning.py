@@ -8,6 +8,7 @@ from typing import Any, Final
 from mktgen.documents import AllocationReport, EffectReports, FeedbackReport, RetrainingRequest
 from mktgen.documents.response import ResponsePromotion, ResponseReport
 from mktgen.store import Store
+from mktgen_ui.words import stored
 
 Json = dict[str, Any]
 DAYS: Final = 60  # of requests and verdicts looked back on
@@ -27,6 +28,7 @@ def learned(store: Store, day: date | None) -> Json:
         "report": _document(store, "feedback_report", chosen, FeedbackReport),
         "requests": _requests(store, chosen),
         "verdicts": _verdicts(store, chosen),
+        "words": stored(store, "wording_report", chosen),
         "response": _document(store, "response_report", chosen, ResponseReport),
         "serving": _document(store, "response_promotion", chosen, ResponsePromotion),
         "next_experiment": (_document(store, "allocation", chosen, AllocationReport) or {}).get("next_experiment"),

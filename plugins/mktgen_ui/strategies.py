@@ -8,12 +8,14 @@ from typing import Any, Final
 import polars as pl
 
 from mktgen.contracts import ContractError
+from mktgen.execution import audit
 from mktgen.steps.dispatched import stored_runs
 from mktgen.steps.runner import Platform
 from mktgen.store import Manifest, Store
 from mktgen_ui.figures import expected, gate_counts, is_incremental, is_simulated, ledger, realised
 from mktgen_ui.lineage import told
 from mktgen_ui.status import standing
+from mktgen_ui.words import briefs, stored
 
 Json = dict[str, Any]
 ROWS_SHOWN: Final = 10  # categories, and customers at risk
@@ -34,8 +36,9 @@ def detailed(platform: Platform, partition: date, run: str = "") -> Json | None:
         "simulated": is_simulated(made), "incremental": is_incremental(made), "expected": expected(made),
         "realised": realised(ledger(store), partition, window), "gates": gate_counts(made),
         "strategy": made.model_dump(mode="json"), "segments": _segments(store, beside),
-        "copy": _copy(store, beside.get("messages")), "ahead": _ahead(store, partition),
+        "copy": _copy(store, partition, beside.get("messages")), "ahead": _ahead(store, partition),
         "lineage": told(found.manifest), "steps": {name: own.step for name, own in beside.items()},
+        "audit": _audit(store, partition), "curves": store.current("what_if", partition) is not None,
         "decisions_run": beside["decisions"].run if "decisions" in beside else "",
         "runs": sorted(other.run for other in stored_runs(store, "strategy", partition)),
     }  # fmt: skip
@@ -60,8 +63,8 @@ def _segments(store: Store, beside: dict[str, Manifest]) -> list[Json]:
     return store.read_table(manifest).sort("customers", descending=True).to_dicts()
 
 
-def _copy(store: Store, messages: Manifest | None) -> Json | None:
-    """How many messages by origin, and one of each campaign, form and language as it reads."""
+def _copy(store: Store, partition: date, messages: Manifest | None) -> Json | None:
+    """How many messages by origin, one of each campaign, form and language as it reads, and the campaigns' briefs."""
     if messages is None:
         return None
     try:
@@ -75,7 +78,20 @@ def _copy(store: Store, messages: Manifest | None) -> Json | None:
         messages,
         lambda table: table.filter(pl.col("decision_id").is_in(ids)).select("decision_id", "subject", "body", "origin"),
     )
-    return {"origins": origins, "examples": first.join(texts, on="decision_id").sort(_GROUP).to_dicts()}
+    return {
+        "origins": origins, "examples": first.join(texts, on="decision_id").sort(_GROUP).to_dicts(),
+        "briefs": briefs(store, partition, messages.run), "drafts": stored(store, "copy_report", partition),
+    }  # fmt: skip
+
+
+def _audit(store: Store, partition: date) -> Json:
+    """Who did what to the day's strategies; `broken` says where the trail was tampered with."""
+    try:
+        trail = audit.verified(store.objects, partition)
+    except audit.BrokenTrail as error:
+        return {"entries": [], "broken": str(error)}
+    kept = ("seq", "at", "what", "who", "strategy_run", "note", "previous", "hash")
+    return {"entries": [{name: getattr(entry, name) for name in kept} for entry in trail], "broken": ""}
 
 
 def _ahead(store: Store, partition: date) -> Json:

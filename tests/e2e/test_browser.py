@@ -120,6 +120,37 @@ def test_nothing_is_sent_again(airflow: Airflow, again: Again) -> None:
     assert {task.state for task in tasks if task.task_id in ("approve", "dispatch")} == {"skipped"}
 
 
+def look_at_the_pages(page: browser.Page, instance: Parts, shots: Path) -> None:
+    """Each of the strategy pages by itself, with the links that only Airflow and MLflow can give it."""
+    pages = f"{instance.airflow_url}/mktgen"
+    page.goto(f"{pages}/")
+    newest = page.get_by_role("row").filter(has_text=str(PLAN.last))
+    newest.wait_for()
+    assert page.locator("tbody tr").count() >= len(PLAN.days)
+    page.screenshot(path=shots / "strategies.png")
+    newest.get_by_role("link").click()
+    page.wait_for_url(f"**/mktgen/strategies/{PLAN.last}")
+    page.locator("article").first.wait_for()
+    page.get_by_role("link", name="This day's run in Airflow").wait_for()
+    assert page.locator("a[target=_top][href*='/tasks/allocate']").count() >= 1
+    assert page.locator("a[href*='#/models/mktgen-']").count() >= 1
+    page.screenshot(path=shots / "strategy.png")
+    page.screenshot(path=shots / "strategy-whole.png", full_page=True)
+    for tab, heading in (("Decisions", "Customer"), ("What if", "What this rests on")):
+        page.get_by_role("link", name=tab, exact=True).click()
+        page.get_by_text(heading).first.wait_for()
+        browser.settled(page)
+        page.screenshot(path=shots / f"{tab.lower().replace(' ', '-')}.png", full_page=True)
+    page.goto(f"{pages}/strategies/{PLAN.last}/decisions?contacted=true")
+    page.locator("tbody a").first.click()
+    browser.settled(page, "What was possible")
+    page.screenshot(path=shots / "decision.png", full_page=True)
+    for name, words in (("learning", "Drift of customers"), ("compare", "Versions that differ")):
+        page.goto(f"{pages}/{name}")
+        browser.settled(page, words)
+        page.screenshot(path=shots / f"{name}.png", full_page=True)
+
+
 def test_what_a_person_sees_afterwards(instance: Parts, airflow: Airflow, again: Again, shots: Path) -> None:
     with browser.opened() as page:
         problems: list[str] = []
@@ -134,14 +165,7 @@ def test_what_a_person_sees_afterwards(instance: Parts, airflow: Airflow, again:
         frame.get_by_text(str(PLAN.last)).first.wait_for()
         page.wait_for_timeout(1_000)
         page.screenshot(path=shots / "strategies-in-airflow.png")
-        page.goto(f"{instance.airflow_url}/mktgen/")
-        assert page.locator("tbody tr").count() >= len(PLAN.days)
-        page.screenshot(path=shots / "strategies.png")
-        page.get_by_role("link", name=str(PLAN.last)).click()
-        page.wait_for_url(f"**/mktgen/strategies/{PLAN.last}")
-        assert page.locator("article").count() >= 1
-        page.screenshot(path=shots / "strategy.png")
-        page.screenshot(path=shots / "strategy-whole.png", full_page=True)
+        look_at_the_pages(page, instance, shots)
         assert problems == []
     with browser.opened() as page:
         browser.compare_models(page, instance, "at_10")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import polars as pl
 import pytest
 from fastapi import FastAPI
+from pydantic import Field
 
-from mktgen.documents import Approval, PublishedStrategy, Strategy
+from mktgen import contracts
+from mktgen.documents import Approval, Document, PublishedStrategy, Strategy
 from mktgen.documents.what_if import WhatIf
+from mktgen.execution import audit
 from mktgen.steps.runner import Platform
 from mktgen.steps.why import why
 from mktgen.store import ObjectStore, Provenance
@@ -87,6 +91,47 @@ def test_a_strategy_made_anew_is_not_shown_as_published(object_store: ObjectStor
     assert (older["status"], older["strategy"]["customers"]) == ("replaced", document.customers)
     pair = asked(app, f"/api/compare?one={DAY}&one_run={manifest.run}&other={DAY}").json()
     assert [pair[side]["strategy"]["customers"] for side in ("one", "other")] == [document.customers, again.customers]
+
+
+class Stored(Document):
+    """A document of whatever shape: the pages show some as they are stored."""
+
+    briefs: list[dict[str, str]] = Field(default_factory=list)
+    reason: str = ""
+
+
+def test_briefs_are_those_that_were_written_with_the_messages(object_store: ObjectStore) -> None:
+    platform = platform_on(object_store, **SECTIONS)
+    store, app = platform.store, mounted(platform)
+    told = {run: Provenance("write_briefs", run, "", "", 0, ()) for run in ("one", "two")}
+    messages = {run: store.write_table("messages", DAY, contracts.MESSAGES.empty(), by) for run, by in told.items()}
+    for run, by in told.items():
+        store.write_document("briefs", DAY, Stored(briefs=[{"campaign_id": "18", "title": run}]), by)
+    made = Provenance("test", "r", "", "", 0, (messages["one"].as_parent(),))
+    store.write_document("strategy", DAY, strategy(DAY), made)
+    assert asked(app, OF_DAY).json()["copy"] == {
+        "origins": {}, "examples": [], "briefs": [{"campaign_id": "18", "title": "one"}], "drafts": None
+    }  # fmt: skip
+    store.write_document("copy_report", DAY, Stored(reason="nobody was asked"), BY)
+    assert asked(app, OF_DAY).json()["copy"]["drafts"]["reason"] == "nobody was asked"
+    key = f"briefs/dt={DAY}/run=one/document.json"
+    platform.objects.put(key, (platform.objects.get(key) or b"").replace(b"one", b"won"))
+    assert asked(app, OF_DAY).status_code == 503
+
+
+def test_the_audit_trail_is_shown_and_what_was_changed_is_named(get: Get, object_store: ObjectStore) -> None:
+    shown = get(OF_DAY).json()["audit"]
+    assert [entry["what"] for entry in shown["entries"]] == ["published", "approved", "begun", "dispatched"]
+    assert shown["entries"][1]["note"] == "prices checked"
+    assert shown["broken"] == ""
+    platform = platform_on(object_store, **SECTIONS)
+    platform.store.write_document("strategy", DAY, strategy(DAY), BY)
+    event = audit.Event("published", "step publish", BY.run, {})
+    entry = audit.append(platform.objects, DAY, event, datetime(2017, 10, 2, tzinfo=UTC))
+    platform.objects.put(entry.key, entry.to_bytes().replace(b"step publish", b"step pub1ish"))
+    found = asked(mounted(platform), OF_DAY).json()["audit"]
+    assert found["entries"] == []
+    assert "was changed at entry 1" in found["broken"]
 
 
 def test_lineage_leads_back_step_by_step(get: Get, world: Platform) -> None:

@@ -81,7 +81,7 @@ export function SegmentMap({ segments, label }: { segments: Segment[]; label: st
   const largest = Math.max(...segments.map((s) => s.customers), 1), most = Math.min(width / 11, 40);
   const risks = segments.map((s) => s.p_churn_28d), spends = segments.map((s) => s.net_minor_84d / 100);
   const x = scale(Math.max(0, Math.min(...risks) - 0.05), Math.min(1, Math.max(...risks) + 0.05), AXIS.left + most, width - AXIS.right - most / 2, width < 480 ? 4 : 6);
-  const y = scale(0, Math.max(...spends) * 1.12, height - AXIS.bottom, AXIS.top, 5);
+  const y = scale(0, Math.max(...spends) * 1.12, height - AXIS.bottom - most / 2, AXIS.top, 5);
   const placed = segments.map((s, index) => ({ s, index, cx: x.at(s.p_churn_28d), cy: y.at(s.net_minor_84d / 100), r: Math.max(most * Math.sqrt(s.customers / largest), 6) }));
   return (
     <div ref={ref} class="chart-box">

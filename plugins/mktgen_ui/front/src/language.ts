@@ -19,6 +19,7 @@ export interface Speech {
   percent: (share: number, digits?: number) => string;
   signed: (text: string, value: number) => string;
   day: (iso: string) => string;
+  moment: (iso: string) => string;
   said: (words: Words | undefined) => string;
   named: (kind: Named, key: string) => string;
 }
@@ -36,6 +37,7 @@ export function speech(language: Language): Speech {
     count: (value) => number(value),
     signed: (text, value) => (value > 0 ? `+${text}` : text),
     day: (iso) => new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeZone: "UTC" }).format(new Date(`${iso}T00:00:00Z`)),
+    moment: (iso) => new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short", timeZone: "UTC" }).format(new Date(iso)) + " UTC",
     said: (words) => (words ? words[language] || words["en"] || Object.values(words)[0] || "" : ""),
     named: (kind, key) => t.names[kind][key] ?? key.replaceAll("_", " "),
   };

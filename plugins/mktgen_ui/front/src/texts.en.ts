@@ -1,7 +1,7 @@
 // Everything the pages say, in English. texts.zh.ts has the same keys; what the loop wrote itself stays in its own words.
 import type { Words } from "./types";
 
-export type Named = "gates" | "status" | "steps" | "metrics" | "arms" | "decided" | "sending" | "classes" | "forms" | "origins" | "standing" | "objectives";
+export type Named = "gates" | "status" | "steps" | "metrics" | "arms" | "decided" | "sending" | "classes" | "forms" | "origins" | "standing" | "objectives" | "trail";
 
 export const en = {
   title: "Strategies", skip: "Skip to the content", simulated: "SIMULATED", loading: "Loading",
@@ -37,12 +37,12 @@ export const en = {
     plan: "Plan in force", price: "Price of the budget", priceIs: (price: string) => `One more unit of budget adds ${price} of expected profit`, notBinding: "The budget does not bind: another contact is expected to bring nothing.",
     allocated: "allocated", worst: "at worst", bound: "of the upper bound reached", floor: "Least chance of any action", policyExpects: "The policy explores, so it expects", segments: "Segments",
     segmentsLead: "Each circle is a segment; its area stands for the number of customers", risk: "Chance of buying nothing in 28 days", spend84: "Spend per customer in 84 days", orders84: "Orders in 84 days", segment: "Segment",
-    copy: "As customers read it", origins: "Where the words come from", fallbackShare: "replaced by a plain wording", messages: (count: string) => `${count} messages`, other: "the same in the other language",
+    copy: "As customers read it", origins: "Where the words come from", brief: "Brief", drafts: "Drafts of a language model", draftsAre: (verified: string, wanted: string, fallback: string) => `${verified} of ${wanted} wordings verified, ${fallback} left to the bank`, briefParts: { objective: "Objective", audience: "Audience", insight: "What is known", offers: "Offers", items: "Items", tones: "Tone", channels: "Channels", calendar: "Calendar", measures: "What to measure", risks: "Risks" }, chanceOf: (chance: string) => `drawn with ${chance}`, fallbackShare: "replaced by a plain wording", messages: (count: string) => `${count} messages`, other: "the same in the other language",
     checks: "Gates", check: "Check", result: "Result", detail: "Detail", passed: "passed", failed: "FAILED", noted: "noted", launch: "On past trials", classes: "Response of customers", class: "Class",
     effect: "Best offer changes the chance to buy by, points", ahead: "Demand ahead", aheadLead: "Pieces of merchandise, with 80% intervals", category: "Category", week: "Next 7 days", month: "Next 28 days", atRisk: "Customers at risk",
     atRiskLead: (count: string) => `${count} are likely to buy nothing in the next 28 days; those with most at stake:`, stake: "At stake", customer: "Customer", source: "Where it comes from", assumptions: "What is assumed",
     lineage: "Made from", artefact: "Artefact", days: "Days", madeBy: "Made by", digest: "Digest", models: "Models in MLflow", versions: "Versions", tasks: "Tasks in Airflow", openRun: "This day's run in Airflow", noRun: "Airflow has no run for this day",
-    approval: "Approval", approvedBy: (who: string) => `Approved by ${who}`, rejectedBy: (who: string) => `Rejected by ${who}`, nobody: "Nobody has answered yet.", next: "Next experiment", notice: "Source", moreOffers: (count: string) => `and ${count} more`, jump: "On this page",
+    approval: "Approval", trail: "Audit trail", trailLead: "Each entry holds the hash of the one before it, so that none can be changed or left out unseen", trailEmpty: "Nothing happened to this day's strategies yet.", when2: "When", who: "Who", what: "What", note: "Note", hash: "Hash", approvedBy: (who: string) => `Approved by ${who}`, rejectedBy: (who: string) => `Rejected by ${who}`, nobody: "Nobody has answered yet.", next: "Next experiment", notice: "Source", moreOffers: (count: string) => `and ${count} more`, jump: "On this page",
     replaced: "This strategy was replaced by a later run of the same day.",
   },
   decisions: {
@@ -65,7 +65,7 @@ export const en = {
     lead: "What the plans promised, and what came of them.", asOf: "As known on", waves: "Profit by wave", wavesLead: "All campaigns together against those held out, 95% intervals", campaigns: "Campaigns", campaignsLead: "Each against those whom the draw left alone",
     predicted: "Predicted", realised: "Realised", wave: "Wave", campaign: "Campaign", contacts: "Contacts", controls: "Left alone", verdict: "Verdict", shortfall: "fell short", open: "still open", programme: "All campaigns", drift: "Drift of customers", driftLead: "Population stability index against the training data; above the line the customers have changed",
     feature: "Feature", psi: "PSI", threshold: "Threshold", drifted: "drifted", steady: "steady", requests: "Requests for training", asked: "Asked on", models: "Models", reasons: "Reasons", next: "Next experiment", perArm: "customers in each group", days: "days until it is known", response: "Response model", trials: "trials",
-    serving: "serving", refused: "Refused by name", metric: "Metric", effects: "What campaigns did", effect: "Effect per customer", outcome: "Compared", metrics: "All measures", value: "Value",
+    serving: "serving", refused: "Refused by name", metric: "Metric", effects: "What campaigns did", effect: "Effect per customer", outcome: "Compared", metrics: "All measures", value: "Value", words: "Which words work", trait: "Wording", odds: "Log odds of a click", works: "works", harms: "harms", clicksOf: (clicks: string, sends: string) => `${clicks} clicks of ${sends} messages`,
   },
   compare: {
     lead: "Two days side by side.", one: "First", other: "Second", measure: "Measure", difference: "Difference", figures: "Figures", campaigns: "Campaigns", gates: "Gates that differ", versions: "Versions that differ", same: "No difference.", swap: "Swap", onlyIn: "only here", segments: "Segments",
@@ -74,7 +74,7 @@ export const en = {
   names: {
     status: { draft: "draft", evaluated: "evaluated", published: "published", approved: "approved", rejected: "rejected", stopped: "stopped", unreadable: "unreadable", replaced: "replaced" },
     gates: {}, steps: {}, metrics: { ctr: "click rate", cvr: "conversion rate", roi: "return on spend", uplift: "uplift", offer_response: "offer response", off_policy_value: "off-policy value", incremental_profit: "incremental profit" },
-    arms: { policy: "policy", business_as_usual: "business as usual", holdout: "held out" }, decided: {}, sending: {}, classes: {}, objectives: {},
+    trail: { published: "published", approved: "approved", rejected: "rejected", begun: "dispatch begun", dispatched: "dispatched", refused: "refused" }, arms: { policy: "policy", business_as_usual: "business as usual", holdout: "held out" }, decided: {}, sending: {}, classes: {}, objectives: {},
     forms: { email: "E-mail", sms: "SMS", push: "Push", banner: "On-site banner" }, origins: { template: "wording bank", model: "language model", fallback: "plain wording instead" },
     standing: { proven: "Proven", experiment: "An experiment", futile: "Nothing to explore", not_judged: "Not judged" },
   } as Record<Named, Words>,

@@ -44,23 +44,34 @@ export interface Segment {
 export interface Message {
   campaign_id: string; form: string; language: string; subject: string; body: string; origin: string; messages?: number;
 }
+export interface Brief {
+  campaign_id: string; language: string; title: string; objective: string; audience: string[]; insight: string[]; offers: string[];
+  items: string[]; tones: string[]; channels: string[]; calendar: string[]; measures: string[]; risks: string[];
+  variants: { segment_id: string; form: string; tone: string; wording_id: string; origin: string; chance: number; subject: string; body: string }[];
+}
+export interface Drafts { engine: string; reason: string; model: string; tally: { wanted: number; verified: number; fallback_share: number } }
+export interface Wordings {
+  learned: boolean; reason: string; sends: number; clicks: number; click_rate: Interval | null;
+  traits: { trait: string; meaning: string; log_odds: Interval; works: boolean; harms: boolean }[];
+}
 export interface Units { units: number; low_80: number | null; high_80: number | null }
 export interface Node { partition: string; run: string; digest: string }
 export interface Origin {
   artefact: string; partition: string; run: string; digest: string; rows: number; step: string; code: string; commit: string;
   parents: { artefact: string; of: Node[] }[];
 }
+export interface AuditEntry { seq: number; at: string; what: string; who: string; strategy_run: string; note: string; previous: string; hash: string }
 export interface Detail {
   day: string; run: string; status: string; published: string | null;
   approval: { approved: boolean; responder: string; note: string } | null; simulated: boolean; incremental: boolean;
   expected: Expected | null; realised: Realised | null; gates: Counts; strategy: StrategyDocument; segments: Segment[];
-  copy: { origins: Record<string, number>; examples: Message[] } | null;
+  copy: { origins: Record<string, number>; examples: Message[]; briefs: Brief[]; drafts: Drafts | null } | null;
   ahead: {
     totals: (Units & { horizon_days: number; method: string })[];
     demand: { category: string; week: Units | null; month: Units }[];
     warnings: { customer_id: string; p_churn_28d: number; value_at_stake_minor: number; reason: string }[]; warned: number;
   };
-  lineage: Origin; steps: Words; decisions_run: string; runs: string[];
+  curves: boolean; audit: { entries: AuditEntry[]; broken: string }; lineage: Origin; steps: Words; decisions_run: string; runs: string[];
 }
 export interface Models {
   artefacts: { artefact: string; partition: string; run: string }[];
@@ -107,6 +118,7 @@ export interface LedgerRow {
 export interface Learning {
   day: string | null; days: string[]; ledger?: LedgerRow[]; drift?: { feature: string; psi: number; threshold: number; drifted: boolean }[];
   report?: { metrics: Record<string, number>; refused: Refusal[]; notes: string[] } | null;
+  words?: Wordings | null;
   requests?: { partition: string; reasons: string[]; models: string[] }[];
   verdicts?: { partition: string; campaign_id: string; arm: string; outcome: string; verdict: string; effect: Interval | null; reasons: string[] }[];
   response?: { usable: boolean; reason: string; trials: number; actions: string[]; gates: Gate[] } | null;

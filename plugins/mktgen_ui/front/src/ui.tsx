@@ -130,6 +130,11 @@ export function Shown<T>({ of, children, missing }: { of: Asked<T>; children: (d
   );
 }
 
+// Capabilities that a refused metric would need, in words.
+export function wanting(missing: string[]): string {
+  return missing.map((one) => one.replace(/^has_/, "").replaceAll("_", " ")).join(", ");
+}
+
 // Text that the loop wrote, in English.
 export function Said({ children }: Children) {
   return <span lang="en">{children}</span>;

@@ -35,8 +35,8 @@ function Choice({ name, days, value, pick, runs, run, pickRun }: { name: string;
   const { t, day } = useSpeech();
   return (
     <>
-      <label><span>{name}</span><select value={value} onChange={(event) => pick(event.currentTarget.value)}>{[...new Set([value, ...days])].map((one) => <option key={one} value={one}>{day(one)}</option>)}</select></label>
-      {runs && runs.runs.length > 1 && <label><span>{t.run}</span><select value={run || runs.run} onChange={(event) => pickRun(event.currentTarget.value)}>{runs.runs.map((one) => <option key={one} value={one}>{one}</option>)}</select></label>}
+      <label><span>{name}</span><select aria-label={name} value={value} onChange={(event) => pick(event.currentTarget.value)}>{[...new Set([value, ...days])].map((one) => <option key={one} value={one}>{day(one)}</option>)}</select></label>
+      {runs && runs.runs.length > 1 && <label><span>{t.run}</span><select aria-label={`${name}: ${t.run}`} value={run || runs.run} onChange={(event) => pickRun(event.currentTarget.value)}>{runs.runs.map((one) => <option key={one} value={one}>{one}</option>)}</select></label>}
     </>
   );
 }
@@ -58,7 +58,7 @@ function Sides({ one, other }: Comparison) {
     { name: t.compare.floor, one: percent(one.strategy.allocation.propensity_floor, 2), other: percent(other.strategy.allocation.propensity_floor, 2), difference: "" },
     whole(t.compare.candidates, (s) => s.strategy.allocation.candidates),
   ];
-  const head = (side: Detail) => <><Link path={`/strategies/${side.day}`}>{day(side.day)}</Link> <Simulated shown={side.simulated} /></>;
+  const head = (side: Detail) => <><span class="block nowrap"><Link path={`/strategies/${side.day}`}>{day(side.day)}</Link></span> <Simulated shown={side.simulated} /></>;
   return (
     <>
       <Section title={t.compare.figures}>

@@ -43,10 +43,10 @@ function Filters({ data, filters, change }: { data: Detail | null; filters: Filt
   const changed = (name: string) => (event: Event) => change({ [name]: (event.currentTarget as HTMLSelectElement).value });
   return (
     <form class="filters" role="search" onSubmit={(event) => { event.preventDefault(); change({ search: text.trim() }); }}>
-      <label class="wide"><span>{t.decisions.search}</span><input type="search" value={text} maxLength={128} placeholder={t.decisions.searchHint} onInput={(event) => type(event.currentTarget.value)} onChange={() => change({ search: text.trim() })} /></label>
-      <label><span>{t.decisions.campaign}</span><select value={filters.campaign} onChange={changed("campaign")}><option value="">{t.all}</option>{data?.strategy.campaigns.map((one) => <option key={one.campaign_id} value={one.campaign_id}>{said(one.name) || one.campaign_id}</option>)}</select></label>
-      <label><span>{t.decisions.segment}</span><select value={filters.segment} onChange={changed("segment")}><option value="">{t.all}</option>{data?.segments.map((one) => <option key={one.segment_id} value={one.segment_id}>{language === "zh" ? one.name_zh : one.name_en}</option>)}</select></label>
-      <label><span>{t.decisions.contact}</span><select value={filters.contacted} onChange={changed("contacted")}><option value="">{t.all}</option><option value="true">{t.decisions.contactedOnly}</option><option value="false">{t.decisions.notContacted}</option></select></label>
+      <label class="wide"><span>{t.decisions.search}</span><input type="search" aria-label={t.decisions.search} value={text} maxLength={128} placeholder={t.decisions.searchHint} onInput={(event) => type(event.currentTarget.value)} onChange={() => change({ search: text.trim() })} /></label>
+      <label><span>{t.decisions.campaign}</span><select aria-label={t.decisions.campaign} value={filters.campaign} onChange={changed("campaign")}><option value="">{t.all}</option>{data?.strategy.campaigns.map((one) => <option key={one.campaign_id} value={one.campaign_id}>{said(one.name) || one.campaign_id}</option>)}</select></label>
+      <label><span>{t.decisions.segment}</span><select aria-label={t.decisions.segment} value={filters.segment} onChange={changed("segment")}><option value="">{t.all}</option>{data?.segments.map((one) => <option key={one.segment_id} value={one.segment_id}>{language === "zh" ? one.name_zh : one.name_en}</option>)}</select></label>
+      <label><span>{t.decisions.contact}</span><select aria-label={t.decisions.contact} value={filters.contacted} onChange={changed("contacted")}><option value="">{t.all}</option><option value="true">{t.decisions.contactedOnly}</option><option value="false">{t.decisions.notContacted}</option></select></label>
       <button type="button" class="quiet" onClick={() => change({ search: "", campaign: "", segment: "", contacted: "", sort: "", descending: "" })}>{t.decisions.clear}</button>
     </form>
   );
@@ -65,7 +65,7 @@ function Rows({ day, page, filters, change, segments }: { day: string; page: Pag
   return (
     <Table label={t.tabs.decisions} rows={page.rows} keyOf={(row) => row.decision_id} columns={[
       { name: t.decision.customer, main: true, ...sorted(t.decision.customer, "customer_id"), cell: (row) => <Link path={`/strategies/${day}/decisions/${encodeURIComponent(row.decision_id)}`}>{short(row.customer_id)}</Link> },
-      { name: t.decisions.segment, cell: (row) => <small>{segment(row.segment_id)}</small> },
+      { name: t.decisions.segment, cell: (row) => <small class="min">{segment(row.segment_id)}</small> },
       { name: t.decisions.action, cell: (row) => <>{row.action === "no_contact" ? <span class="soft nowrap">{t.decisions.noContact}</span> : <b class="nowrap">{row.action}</b>}{row.explored && <> <Tag kind="explored">{t.decisions.explored}</Tag></>}</> },
       { name: t.decisions.arm, cell: (row) => <small>{named("arms", row.arm)}</small> },
       { name: t.decisions.chance, number: true, ...sorted(t.decisions.chance, "propensity"), cell: (row) => <span class="with-bar">{percent(row.propensity)} <Bar share={row.propensity} /></span> },

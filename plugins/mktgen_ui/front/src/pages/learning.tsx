@@ -3,7 +3,7 @@ import { type Pair, Pairs } from "../charts";
 import { useSpeech } from "../language";
 import { go, usePlace } from "../place";
 import type { Learning, LedgerRow } from "../types";
-import { Between, Empty, Facts, Money, Range, Said, Section, Shown, Table, Tag, useTitle } from "../ui";
+import { Between, Empty, Facts, Money, Range, Said, Section, Shown, Table, Tag, useTitle, wanting } from "../ui";
 import { GateRows, NextExperiment } from "./strategy";
 
 export function LearningPage() {
@@ -13,7 +13,7 @@ export function LearningPage() {
   return (
     <>
       <header class="page-head"><div class="title-line"><h1>{t.menu.learning}</h1>
-        {answer.data?.day && <label class="inline"><span>{t.learning.asOf}</span> <select value={answer.data.day} onChange={(event) => go(`/learning?day=${event.currentTarget.value}`, true)}>{[...new Set([answer.data.day, ...answer.data.days])].sort().reverse().map((one) => <option key={one} value={one}>{shown(one)}</option>)}</select></label>}
+        {answer.data?.day && <label class="inline"><span>{t.learning.asOf}</span> <select aria-label={t.learning.asOf} value={answer.data.day} onChange={(event) => go(`/learning?day=${event.currentTarget.value}`, true)}>{[...new Set([answer.data.day, ...answer.data.days])].sort().reverse().map((one) => <option key={one} value={one}>{shown(one)}</option>)}</select></label>}
       </div><p class="soft">{t.learning.lead}</p></header>
       <Shown of={answer}>{(data) => data.day ? <Whole data={data} /> : <Empty text={t.empty.learning} />}</Shown>
     </>
@@ -27,6 +27,7 @@ function Whole({ data }: { data: Learning }) {
       <Section title={t.learning.waves} lead={t.learning.wavesLead}><Ledger rows={ledger.filter((row) => row.campaign_id === "")} /></Section>
       <Section title={t.learning.campaigns} lead={t.learning.campaignsLead}><Ledger rows={ledger.filter((row) => row.campaign_id !== "")} /></Section>
       <Response data={data} />
+      <Words words={data.words} />
       <Section title={t.learning.requests}>
         <Table label={t.learning.requests} rows={data.requests ?? []} keyOf={(row) => row.partition} empty={t.empty.requests} columns={[
           { name: t.learning.asked, main: true, cell: (row) => row.partition },
@@ -94,6 +95,22 @@ function Response({ data }: { data: Learning }) {
   );
 }
 
+function Words({ words }: { words: Learning["words"] }) {
+  const { t, count, number, percent } = useSpeech();
+  if (!words) return null;
+  const rows = [...words.traits].sort((a, b) => b.log_odds.value - a.log_odds.value);
+  return (
+    <Section title={t.learning.words}>
+      <p>{words.click_rate && <><Between of={words.click_rate} show={(v) => percent(v)} />, </>}{t.learning.clicksOf(count(words.clicks), count(words.sends))}. <Said>{words.reason}</Said></p>
+      {rows.length > 0 && <Table label={t.learning.words} rows={rows} keyOf={(row) => row.trait} columns={[
+        { name: t.learning.trait, main: true, cell: (row) => <Said>{row.meaning}</Said> },
+        { name: t.learning.odds, number: true, cell: (row) => <Between of={row.log_odds} show={(v) => number(v, 2)} /> },
+        { name: t.learning.verdict, cell: (row) => row.works ? <b class="good">{t.learning.works}</b> : row.harms ? <b class="bad">{t.learning.harms}</b> : t.none },
+      ]} />}
+    </Section>
+  );
+}
+
 function Drift({ data }: { data: Learning }) {
   const { t, number } = useSpeech(), rows = [...(data.drift ?? [])].sort((a, b) => b.psi - a.psi);
   const most = Math.max(...rows.map((row) => Math.max(row.psi, row.threshold)), 0.01);
@@ -114,7 +131,7 @@ function Measures({ data }: { data: Learning }) {
   const bare = Object.entries(report.metrics).filter(([name]) => !/_(low|high)$/.test(name));
   return (
     <>
-      {report.refused.length > 0 && <Section title={t.learning.refused}><Facts rows={report.refused.map((one) => [named("metrics", one.metric), <small><Said>{one.reason}</Said> <span class="soft block">{t.strategy.missing}: <Said>{one.missing.join(", ").replaceAll("_", " ")}</Said></span></small>])} /></Section>}
+      {report.refused.length > 0 && <Section title={t.learning.refused}><Facts rows={report.refused.map((one) => [named("metrics", one.metric), <small><Said>{one.reason}</Said> <span class="soft block">{t.strategy.missing}: <Said>{wanting(one.missing)}</Said></span></small>])} /></Section>}
       <Section title={t.learning.metrics}>
         <details><summary>{t.more}</summary>
           <Table label={t.learning.metrics} rows={bare} keyOf={([name]) => name} columns={[

@@ -3,7 +3,7 @@ import { BudgetCurve, SegmentMap } from "../charts";
 import { useSpeech } from "../language";
 import { usePlace } from "../place";
 import type { Campaign, Curves, Detail, Experiment, Gate, Refusal, Segment, StrategyDocument } from "../types";
-import { Between, Empty, ExpectedProfit, Facts, Gates, Link, Money, RealisedProfit, Said, Section, Shown, Simulated, Status, Table, Tag } from "../ui";
+import { Between, Empty, ExpectedProfit, Facts, Gates, Link, Money, RealisedProfit, Said, Section, Shown, Simulated, Status, Table, Tag, wanting } from "../ui";
 import { Copy } from "./copy";
 import { DayHead } from "./head";
 import { Lineage } from "./lineage";
@@ -20,7 +20,7 @@ export function StrategyPage({ day }: { day: string }) {
   );
 }
 
-const PARTS = ["campaigns", "budget", "segments", "copy", "checks", "source"] as const;
+const PARTS = ["campaigns", "budget", "segments", "copy", "checks", "trail", "source"] as const;
 
 function Whole({ data }: { data: Detail }) {
   const { t, count } = useSpeech(), made = data.strategy, approval = data.approval;
@@ -42,8 +42,9 @@ function Whole({ data }: { data: Detail }) {
       </Section>
       <Budget data={data} />
       <Segments segments={data.segments} counts={made.segments} />
-      <Section title={t.strategy.copy} id="copy"><Copy copy={data.copy} campaigns={made.campaigns} /></Section>
+      <Section title={t.strategy.copy} id="copy"><Copy copy={data.copy} campaigns={made.campaigns} segments={data.segments} /></Section>
       <Evidence made={made} />
+      <Trail of={data.audit} run={data.run} />
       <Ahead ahead={data.ahead} />
       <Lineage data={data} />
     </>
@@ -94,12 +95,12 @@ function Return({ one, refusal }: { one: Campaign; refusal: Refusal | undefined 
 function Refused({ of }: { of: Refusal | undefined }) {
   const { t } = useSpeech();
   if (!of) return <>{t.none}</>;
-  return <span class="refused" title={of.reason}>{t.strategy.refused} <small class="soft block">{t.strategy.missing}: <Said>{of.missing.map((one) => one.replace(/^has_/, "").replaceAll("_", " ")).join(", ")}</Said></small></span>;
+  return <span class="refused" title={of.reason}>{t.strategy.refused} <small class="soft block">{t.strategy.missing}: <Said>{wanting(of.missing)}</Said></small></span>;
 }
 
 function Budget({ data }: { data: Detail }) {
   const { t, number, percent, money } = useSpeech(), plan = data.strategy.allocation;
-  const curves = useAnswer<Curves>(`/strategies/${data.day}/what-if`);
+  const curves = useAnswer<Curves>(data.curves ? `/strategies/${data.day}/what-if` : null);
   return (
     <Section title={t.strategy.budget} lead={t.strategy.budgetLead} id="budget" aside={<Link path={`/strategies/${data.day}/what-if`}>{t.tabs.whatIf} →</Link>}>
       <Facts rows={[
@@ -108,7 +109,8 @@ function Budget({ data }: { data: Detail }) {
         [t.strategy.policyExpects, <><Money value={plan.expected_value_minor} /> <small class="soft block">{percent(1 - plan.gap_share, 2)} {t.strategy.bound}</small></>],
         [t.strategy.floor, percent(plan.propensity_floor, 2)],
       ]} />
-      <Shown of={curves} missing={t.empty.curves}>
+      {!data.curves && <Empty text={t.empty.curves} />}
+      {data.curves && <Shown of={curves}>
         {(known) => known.customers ? (
           <figure>
             <BudgetCurve points={known.points} plan={known.budget_minor} label={t.strategy.budgetLead} />
@@ -124,7 +126,7 @@ function Budget({ data }: { data: Detail }) {
             </details>
           </figure>
         ) : <Empty text={t.whatIf.nothing} />}
-      </Shown>
+      </Shown>}
     </Section>
   );
 }
@@ -157,7 +159,7 @@ export function GateRows({ gates, refused, label }: { gates: Gate[]; refused: Re
   const rows: Row[] = gates.map((gate) => ({ key: gate.name, name: named("gates", gate.name), kind: kind(gate), detail: gate.detail }));
   const order = ["failed", "passed", "noted"];
   rows.sort((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind));
-  rows.push(...refused.map((entry) => ({ key: `refused ${entry.metric}`, name: named("metrics", entry.metric), kind: "refused" as const, detail: `${entry.reason.replace(/\.$/, "")}. ${t.strategy.missing}: ${entry.missing.join(", ").replaceAll("_", " ")}` })));
+  rows.push(...refused.map((entry) => ({ key: `refused ${entry.metric}`, name: named("metrics", entry.metric), kind: "refused" as const, detail: `${entry.reason.replace(/\.$/, "")}. ${t.strategy.missing}: ${wanting(entry.missing)}` })));
   const word = { failed: t.strategy.failed, passed: t.strategy.passed, noted: t.strategy.noted, refused: t.strategy.refused };
   return (
     <Table label={label} rows={rows} keyOf={(row) => row.key} columns={[
@@ -192,6 +194,24 @@ export function NextExperiment({ of }: { of: Experiment | null | undefined }) {
   const { t, count } = useSpeech();
   if (!of) return <Empty text={t.empty.experiment} />;
   return <p><b>{of.offer.offer_id}</b> – {count(of.offer.customers_per_arm)} {t.learning.perArm}, {count(of.offer.days)} {t.learning.days}. <Said>{of.reason}</Said></p>;
+}
+
+function Trail({ of, run }: { of: Detail["audit"]; run: string }) {
+  const { t, named, moment } = useSpeech();
+  return (
+    <Section title={t.strategy.trail} lead={t.strategy.trailLead} id="trail">
+      {of.broken ? <p class="problem"><Said>{of.broken}</Said></p> : (
+        <Table label={t.strategy.trail} rows={of.entries} keyOf={(entry) => String(entry.seq)} empty={t.strategy.trailEmpty} columns={[
+          { name: t.strategy.what, main: true, cell: (entry) => <>{entry.seq}. <span class={`result ${entry.what}`}>{named("trail", entry.what)}</span></> },
+          { name: t.strategy.when2, cell: (entry) => <small class="nowrap">{moment(entry.at)}</small> },
+          { name: t.strategy.who, cell: (entry) => entry.who },
+          { name: t.run, cell: (entry) => entry.strategy_run === run ? <code>{entry.strategy_run}</code> : <code class="soft">{entry.strategy_run || t.none}</code> },
+          { name: t.strategy.note, text: true, cell: (entry) => <small>{entry.note || t.none}</small> },
+          { name: t.strategy.hash, cell: (entry) => <code title={entry.hash}>{entry.hash.slice(0, 12)}</code> },
+        ]} />
+      )}
+    </Section>
+  );
 }
 
 function Ahead({ ahead }: { ahead: Detail["ahead"] }) {

@@ -7,11 +7,13 @@ import { Empty, Money, Range, Said, Shown, Simulated, Tag } from "../ui";
 import { DayHead } from "./head";
 
 export function WhatIfPage({ day }: { day: string }) {
-  const { t } = useSpeech(), answer = useAnswer<Curves>(`/strategies/${day}/what-if`), strategy = useAnswer<Detail>(`/strategies/${day}`);
+  const { t } = useSpeech(), strategy = useAnswer<Detail>(`/strategies/${day}`);
+  const answer = useAnswer<Curves>(strategy.data?.curves ? `/strategies/${day}/what-if` : null);
   return (
     <>
       <DayHead day={day} tab="whatIf"><span class="tags"><Tag kind="estimate">{t.estimate}</Tag> <Simulated shown={strategy.data?.simulated} /></span></DayHead>
-      <Shown of={answer} missing={t.empty.curves}>{(curves) => curves.customers ? <Questions day={day} curves={curves} labels={offers(strategy.data)} /> : <Empty text={t.whatIf.nothing} />}</Shown>
+      <Shown of={strategy}>{(data) => data.curves ? null : <Empty text={t.empty.curves} />}</Shown>
+      {strategy.data?.curves && <Shown of={answer}>{(curves) => curves.customers ? <Questions day={day} curves={curves} labels={offers(strategy.data)} /> : <Empty text={t.whatIf.nothing} />}</Shown>}
     </>
   );
 }
@@ -34,30 +36,31 @@ function Questions({ day, curves, labels }: { day: string; curves: Curves; label
     return () => control.abort();
   }, [day, asked]);
   const reach = 1 - curves.usual_share, more = (reach - asked.holdout) / (reach - curves.holdout_share);
+  const moved = JSON.stringify(asked) !== JSON.stringify(plan);
   const onCurve = answer && !asked.without && Math.abs(more - 1) < 1e-9;
   return (
     <>
       <p class="lead">{t.whatIf.lead}</p>
       <div class="ask">
         <form class="sliders" onSubmit={(event) => event.preventDefault()}>
-          <label><span>{t.whatIf.budget} <output>{money(asked.budget)}</output></span>
-            <input type="range" min={0} max={most} step={Math.max(Math.round(curves.budget_minor / 50), 1)} value={asked.budget} aria-valuetext={money(asked.budget)} onInput={(event) => set({ ...asked, budget: event.currentTarget.valueAsNumber })} />
+          <label><span>{t.whatIf.budget} <b class="value">{money(asked.budget)}</b></span>
+            <input type="range" aria-label={t.whatIf.budget} min={0} max={most} step={Math.max(Math.round(curves.budget_minor / 50), 1)} value={asked.budget} aria-valuetext={money(asked.budget)} onInput={(event) => set({ ...asked, budget: event.currentTarget.valueAsNumber })} />
           </label>
-          <label><span>{t.whatIf.holdout} <output>{percent(asked.holdout, 0)}</output></span>
-            <input type="range" min={0} max={50} step={1} value={Math.round(asked.holdout * 100)} aria-valuetext={percent(asked.holdout, 0)} onInput={(event) => set({ ...asked, holdout: event.currentTarget.valueAsNumber / 100 })} />
+          <label><span>{t.whatIf.holdout} <b class="value">{percent(asked.holdout, 0)}</b></span>
+            <input type="range" aria-label={t.whatIf.holdout} min={0} max={50} step={1} value={Math.round(asked.holdout * 100)} aria-valuetext={percent(asked.holdout, 0)} onInput={(event) => set({ ...asked, holdout: event.currentTarget.valueAsNumber / 100 })} />
           </label>
           <label><span>{t.whatIf.drop}</span>
-            <select value={asked.without} onChange={(event) => set({ ...asked, without: event.currentTarget.value })}>
+            <select aria-label={t.whatIf.drop} value={asked.without} onChange={(event) => set({ ...asked, without: event.currentTarget.value })}>
               <option value="">{t.whatIf.dropNone}</option>
               {curves.without.map((one) => <option key={one.offer_id} value={one.offer_id}>{one.offer_id}{labels[one.offer_id] ? ` – ${labels[one.offer_id]}` : ""} ({t.whatIf.forCustomers(count(one.customers))})</option>)}
             </select>
           </label>
-          <button type="button" disabled={JSON.stringify(asked) === JSON.stringify(plan)} onClick={() => set(plan)}>{t.whatIf.asPlanned}</button>
+          <button type="button" disabled={!moved} onClick={() => set(plan)}>{t.whatIf.asPlanned}</button>
         </form>
         <div class="answers" aria-live="polite">{error ? <p class="problem">{error}</p> : answer && <Figures answer={answer} curves={curves} />}</div>
       </div>
       {curves.refused && <p class="notice"><b>{t.whatIf.refused}.</b> <Said>{curves.refused.reason}</Said></p>}
-      <figure><BudgetCurve points={curves.points} plan={curves.budget_minor} asked={answer ? { budget: onCurve ? asked.budget : Math.min(asked.budget, most), value: answer.value_minor, interval: answer.value } : undefined} label={t.strategy.budgetLead} /><figcaption class="soft">{t.strategy.budgetLead}</figcaption></figure>
+      <figure><BudgetCurve points={curves.points} plan={curves.budget_minor} asked={answer && moved ? { budget: onCurve ? asked.budget : Math.min(asked.budget, most), value: answer.value_minor, interval: answer.value } : undefined} label={t.strategy.budgetLead} /><figcaption class="soft">{t.strategy.budgetLead}</figcaption></figure>
       <h2>{t.whatIf.assumptions}</h2>
       <ul class="soft">
         {curves.assumptions.map((one) => <li key={one}><Said>{one}</Said></li>)}
