@@ -20,6 +20,7 @@ from mktgen.feedback.measurement import measure
 from mktgen.metrics import LIVE
 from mktgen.model_card import OUTCOME, verdict
 from mktgen.model_run import Input, PlainRun, bounded
+from mktgen.steps.dispatched import approvals
 from mktgen.steps.launching import approval_text
 from mktgen.steps.released import release_of
 from mktgen.steps.runner import Platform, Run
@@ -194,8 +195,8 @@ def log_realised(run: Run, written: dict[str, Manifest]) -> list[str]:
 
 def _log_day(run: Run, server: Tracking, day: date, measured: FeedbackReport) -> bool:
     platform = run.platform
-    answer = platform.store.current("approval", day)
-    strategy_run = platform.store.read_document(answer, Approval).strategy_run if answer else ""
+    answers = [platform.store.read_document(found, Approval) for found in approvals(platform, day)]
+    strategy_run = next((answer.strategy_run for answer in answers if answer.approved), "")
     manifest = platform.store.manifest_of_run("strategy", day, strategy_run) if strategy_run else None
     if manifest is None:
         return False
