@@ -7,7 +7,7 @@ Every wave each active customer of the market gets one e-mail. Customers are in 
 with a tone; its pool holds six wordings of the bank, as in the product: three of a standing set of 60, and three new ones every
 week. Wordings are chosen
 
-    learned          by the product: posterior of all clicks so far, P(best), a fifth drawn evenly (copywriting/pool.py)
+    learned          by the product: posterior of all clicks so far, P(best), a tenth drawn evenly (copywriting/pool.py)
     uniform          evenly
     best fixed       one wording for everybody and all waves: the best of all that could be chosen, in hindsight, by the truth
     best by segment  for each segment and wave the best of its tone, by the truth: more than any choice by segment can reach
