@@ -19,7 +19,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mktgen.errors import PermanentError
-from mktgen.settings import Section, Settings
+from mktgen.settings import Settings
+from mktgen.settings.base import Section
 
 PACKAGE = Path(__file__).parent
 
@@ -41,6 +42,7 @@ class Environment(BaseModel):
     pseudonym_key: str
     train_processes: int  # ranks that learn one kind together
     train_at_once: int = 1  # kinds that learn side by side
+    copy_api_key: str = ""  # of the language model's server
     smtp_login: tuple[str, str] | None
     overlays: tuple[str, ...]
 
@@ -62,6 +64,7 @@ def environment(env: Mapping[str, str] | None = None) -> Environment:
         pseudonym_key=env["MKTGEN_PSEUDONYM_KEY"],
         train_processes=int(env.get("MKTGEN_TRAIN_PROCESSES", "1")),
         train_at_once=int(env.get("MKTGEN_TRAIN_AT_ONCE", "1")),
+        copy_api_key=env.get("MKTGEN_COPY_API_KEY", ""),
         smtp_login=(env["MKTGEN_SMTP_USER"], env.get("MKTGEN_SMTP_PASSWORD", ""))
         if env.get("MKTGEN_SMTP_USER")
         else None,
@@ -113,7 +116,7 @@ def code_version(packages: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
     for name in sorted({*packages, "contracts", "documents"}):
         place = PACKAGE / name.replace(".", "/")
-        suffixes = {".py", ".yaml", ".html", ".md", ".j2"}
+        suffixes = {".py", ".yaml", ".txt", ".html", ".md", ".j2"}
         files = (
             sorted(p for p in place.rglob("*") if p.suffix in suffixes)
             if place.is_dir()

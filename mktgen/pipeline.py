@@ -19,6 +19,7 @@ from mktgen.steps import (
     collecting,
     data,
     deciding,
+    drafting,
     effects,
     foreseeing,
     judging_policy,
@@ -29,7 +30,9 @@ from mktgen.steps import (
     succession,
     tracked,
     tracked_response,
+    tracked_words,
     training,
+    training_words,
     validation,
 )
 from mktgen.steps.runner import Platform, Recompute, Step, StepResult, execute
@@ -83,6 +86,15 @@ _TABLE: Final = (
          validation.promote, validation.promote_reads,
          ("promotion",), ("steps.validation", "evaluation"), ("models",),
          at=training.training_day, after=tracked.move_aliases),
+    # -- language model -----------------------------------------------------------------------------------------------
+    Step("train_copywriter", "loop", "an adapter of the small language model, from the bank and from what was clicked more",
+         training_words.train_copywriter, training_words.train_reads,
+         ("copywriter", "copywriter_training"), ("steps.training_words", "copywriting"), ("copywriting",),
+         at=training.training_day, after=training.clear_checkpoints),
+    Step("promote_copywriter", "loop", "who writes: a new adapter only where it is shown to be better, on cells kept back",
+         training_words.promote_copywriter, training_words.promote_reads,
+         ("copy_promotion",), ("steps.training_words", "steps.drafting", "copywriting"), ("copywriting",),
+         at=training.training_day, after=tracked_words.log_copywriter),
     # -- what is to come --------------------------------------------------------------------------------------------------
     Step("forecast_demand", "loop", "units by category for the next 7 and 28 days, with intervals",
          foreseeing.forecast_demand, foreseeing.demand_reads,
@@ -132,10 +144,13 @@ _TABLE: Final = (
          learning_words.learn_wording, learning_words.learn_reads,
          ("wording_model", "wording_report", "wording_pairs"),
          ("steps.learning_words", "steps.known", "copywriting", "sources"), ("words",)),
+    Step("write_copy", "loop", "wordings that a language model proposes, verified; none where nobody is asked",
+         drafting.write_copy, drafting.draft_reads,
+         ("wordings", "copy_report"), ("steps.drafting", "copywriting", "execution.channels"), ("copywriting", "strategy")),
     Step("write_briefs", "loop", "messages, a brief of each campaign, and the strategy as a document",
          deciding.write_briefs, deciding.brief_reads,
          ("messages", "wording_pool", "strategy_draft", "briefs"),
-         ("steps.deciding", "steps.learning_words", "strategy", "copywriting", "sources"),
+         ("steps.deciding", "steps.learning_words", "steps.drafting", "strategy", "copywriting", "sources"),
          ("strategy", "feedback")),
     # -- evaluation ---------------------------------------------------------------------------------------------------
     Step("evaluate_strategy", "loop", "gates before anyone may be contacted; what can't be known is refused by name",

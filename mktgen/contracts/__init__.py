@@ -69,6 +69,7 @@ from mktgen.contracts.strategy import (
     WORDING_PAIRS,
     WORDING_POOL,
     WORDING_TRIALS,
+    WORDINGS,
 )
 
 __all__ = [
@@ -126,6 +127,7 @@ __all__ = [
     "UTC_TIME",
     "VALIDATION_CUSTOMERS",
     "VALIDATION_RANKING",
+    "WORDINGS",
     "WORDING_PAIRS",
     "WORDING_POOL",
     "WORDING_TRIALS",

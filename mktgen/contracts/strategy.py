@@ -122,6 +122,20 @@ _WORDING: dict[str, pl.DataType | type[pl.DataType]] = {
     "origin": pl.String,  # template | model
     "chance": pl.Float64,  # sums to 1 over a cell
 }
+WORDINGS = table(
+    "wordings",  # what a language model proposed and the verifier let pass, for the day's messages to be drawn from
+    {
+        "wording_id": pl.String,
+        "form": pl.String,
+        "language": pl.String,
+        "tone": pl.String,
+        "subject": pl.String,  # slots stand as {{name}}; "" where the form has none
+        "body": pl.String,
+        "slots": pl.String,  # that it says, space-separated
+        "origin": pl.String,  # model
+    },
+    key=["wording_id"],
+)
 WORDING_POOL = table(
     "wording_pool",  # what the messages of a day were drawn from
     dict(_WORDING),

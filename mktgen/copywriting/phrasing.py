@@ -6,6 +6,7 @@ A draft is verified with stand-in facts here, and once more with the real ones i
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field, replace
@@ -19,13 +20,14 @@ from mktgen.copywriting.request import Request
 from mktgen.copywriting.verifier import problems
 from mktgen.copywriting.wording import Wording
 
+OVER: Final = "the time of the run was over"
 STAND_IN: Final = ("Soft Drinks", ("Pasta Sauce", "Cat Food"), 149, date(2017, 11, 30))
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What one run may take. tokens, seconds: in all; per_answer: tokens and seconds of one answer; tries: answers asked for
-    per wording that is wanted."""
+    """What one run may take. tokens, seconds: in all; answer_tokens, answer_seconds: of one answer; tries: answers asked for
+    per wording that is wanted. Tokens bound what is asked, the same on every rerun; seconds are the guard behind them."""
 
     tokens: int = 200_000
     seconds: float = 300.0
@@ -36,7 +38,10 @@ class Budget:
 
 @dataclass
 class Tally:
-    """What came of the asking. asked = troubled + malformed + refused + repeated + verified."""
+    """What came of the asking. asked = troubled + malformed + refused + repeated + verified.
+
+    All but cached and seconds are the same on every rerun: an answer from the cache counts the tokens that it once took.
+    """
 
     wanted: int = 0
     asked: int = 0
@@ -59,7 +64,11 @@ class Tally:
 
 
 class Phraser:
-    """Asks a model, within a budget. cache: answers by content, so that a rerun asks for nothing again. clock: seconds."""
+    """Asks a model, within a budget. clock: seconds.
+
+    cache: what came of each question, by content, troubles included, so that a rerun asks for nothing again and comes to the
+    same. Of two that set a key, the first may win: what is read back counts.
+    """
 
     def __init__(
         self,
@@ -80,21 +89,24 @@ class Phraser:
         for attempt in range(int(count * self._budget.tries)):
             if len(found) == count or not self._may_ask():
                 break
-            draft = self._draft(request, attempt)
+            draft = self.attempt(request, attempt)
             if draft is not None and draft.id in found:
+                self.tally.verified -= 1
                 self.tally.repeated += 1
             elif draft is not None:
-                self.tally.verified += 1
                 found[draft.id] = draft
         return list(found.values())
 
-    def _draft(self, request: Request, attempt: int) -> Wording | None:
+    def attempt(self, request: Request, attempt: int) -> Wording | None:
+        """The verified wording of one answer; None where it gave none. The same for the same number."""
         self.tally.asked += 1
         reply = self._answer(request, attempt)
         self.tally.tokens += reply.tokens
         if reply.text is None:
             self.tally.troubled += 1
             self.tally.troubles[reply.trouble] += 1
+            if reply.trouble == OVER:
+                self.tally.stopped = f"{self._budget.seconds:.0f} s are over"
             return None
         draft = request.parse(reply.text)
         if draft is None:
@@ -105,29 +117,29 @@ class Phraser:
             self.tally.refused += 1
             self.tally.rules.update(set(broken))
             return None
+        self.tally.verified += 1
         return draft
 
     def _answer(self, request: Request, attempt: int) -> Reply:
         seed = int.from_bytes(hashlib.sha256(f"{self._seed}:{request.key}:{attempt}".encode()).digest()[:4], "big") >> 1
-        key = hashlib.sha256(
-            "\x1f".join((self._model.name, request.key, request.prompt, str(seed))).encode()
-        ).hexdigest()
+        question = "\x1f".join((self._model.name, request.key, self._model.asks(request), str(seed)))
+        key = hashlib.sha256(question.encode()).hexdigest()
         kept = self._cache.get(key)
         if kept is not None:
             self.tally.cached += 1
-            return Reply(kept, 0, 0.0)
-        reply = self._model.write(request, seed, self._budget.answer_tokens, self._budget.answer_seconds)
+            return Reply(**json.loads(kept), seconds=0.0)
+        if self._clock() - self._begun >= self._budget.seconds:
+            reply = Reply(None, 0, 0.0, OVER)
+        else:
+            reply = self._model.write(request, seed, self._budget.answer_tokens, self._budget.answer_seconds)
         self.tally.seconds += reply.seconds
-        if reply.text is not None:
-            self._cache[key] = reply.text
-        return reply
+        said = {"text": reply.text, "tokens": reply.tokens, "trouble": reply.trouble}
+        self._cache[key] = json.dumps(said, ensure_ascii=False, sort_keys=True)
+        return Reply(**json.loads(self._cache[key]), seconds=reply.seconds)
 
     def _may_ask(self) -> bool:
-        spent = self._clock() - self._begun
         if self.tally.tokens >= self._budget.tokens:
             self.tally.stopped = f"{self.tally.tokens} tokens spent, {self._budget.tokens} allowed"
-        elif spent >= self._budget.seconds:
-            self.tally.stopped = f"{self._budget.seconds:.0f} s are over"
         return not self.tally.stopped
 
 

@@ -68,6 +68,17 @@ class Request:
         )
 
     @property
+    def short(self) -> str:
+        """As the small model is asked, which was trained on just this: a quarter of the tokens."""
+        slots = " ".join(f"{{{{{slot}}}}}" for slot in self.slots)
+        return f"Write {_FORMS[self.form]} for {_TONES[self.tone]}: {slots}"
+
+    def answer(self, wording: Wording) -> str:
+        """The JSON that says a wording: what `parse` takes, and what a model is trained to answer."""
+        texts = {"subject": wording.subject, "body": wording.body}
+        return json.dumps({name: texts[name] for name in self.schema["required"]}, ensure_ascii=False)
+
+    @property
     def schema(self) -> dict[str, Any]:
         """JSON schema of the answer."""
         names = ["subject", "body"] if has_subject(self.form) else ["body"]

@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from mktgen.documents.base import Document, Gate, Interval, Refusal
 from mktgen.documents.brief import Brief, Briefs, Variant
+from mktgen.documents.copywriter import CopyJudgement, CopyPromotion, CopyReport, CopyTally, CopywriterTraining
 from mktgen.documents.feedback import EffectLine, EffectReport, EffectReports, FeedbackReport, RetrainingRequest
 from mktgen.documents.response import ResponseComparison, ResponsePin, ResponsePromotion, ResponseReport
 from mktgen.documents.strategy import (
@@ -36,6 +37,11 @@ __all__ = [
     "Campaign",
     "ClassSummary",
     "Comparison",
+    "CopyJudgement",
+    "CopyPromotion",
+    "CopyReport",
+    "CopyTally",
+    "CopywriterTraining",
     "Document",
     "EffectLine",
     "EffectReport",

@@ -6,7 +6,7 @@ import polars as pl
 
 from mktgen.contracts import CHURN_WARNINGS
 from mktgen.foresight.wording import visit_rhythm
-from mktgen.settings import ForesightSettings
+from mktgen.settings.foresight import ForesightSettings
 
 _MONTH: float = 28.0
 

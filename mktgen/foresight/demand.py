@@ -16,7 +16,7 @@ from mktgen.documents import DemandChoice, DemandReport, Interval
 from mktgen.foresight.intervals import LEVELS, Bounds, class_bounds, total_bounds, volume_classes
 from mktgen.foresight.methods import METHODS, NAIVE
 from mktgen.foresight.series import Floats, Series
-from mktgen.settings import ForesightSettings
+from mktgen.settings.foresight import ForesightSettings
 
 HORIZONS: Final = (7, 28)
 _MIN_ORIGINS: Final = 8  # fewer past weeks show nothing: the naive is taken, without intervals

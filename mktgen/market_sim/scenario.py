@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from mktgen.errors import PermanentError
 from mktgen.market_sim.covariates import Covariate
-from mktgen.settings import Section
+from mktgen.settings.base import Section
 
 NO_CONTACT: Final = "no_contact"
 _FOLDER: Final = "scenarios"

@@ -1,6 +1,6 @@
 """What may be set for a kind, and from where to where.
 
-The table below is the one home of the ranges. Types, and what is allowed at all, are those of mktgen/settings.py: every
+The table below is the one home of the ranges. Types, and what is allowed at all, are those of mktgen/settings/: every
 end of a range has to be a valid setting. Weights between a model's tasks are not searched: an objective that looks at
 one task would only turn the others off.
 """

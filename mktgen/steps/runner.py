@@ -25,7 +25,8 @@ from mktgen.contracts import contract
 from mktgen.documents import Document
 from mktgen.errors import MissingArtefact, MktgenError, PermanentError
 from mktgen.parts import Parts, blocks
-from mktgen.settings import Section, Settings
+from mktgen.settings import Settings
+from mktgen.settings.base import Section
 from mktgen.sources import open_source
 from mktgen.sources.base import Source
 from mktgen.store import Manifest, ObjectStore, Parent, Provenance, S3Location, Store

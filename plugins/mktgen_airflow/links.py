@@ -21,7 +21,7 @@ class MLflowLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         base = os.environ.get("MKTGEN_MLFLOW_PUBLIC_URL") or os.environ.get("MLFLOW_TRACKING_URI", "")
-        page = "models" if ti_key.task_id in ("promote", "promote_response") else "experiments"
+        page = "models" if ti_key.task_id in ("promote", "promote_response", "promote_copywriter") else "experiments"
         return f"{base.rstrip('/')}/#/{page}" if base.startswith(("http://", "https://")) else ""
 
 

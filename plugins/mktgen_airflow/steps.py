@@ -27,9 +27,11 @@ LINKS: Final[dict[str, BaseOperatorLink]] = {
     "train": MLflowLink(),
     "validate": MLflowLink(),
     "promote": MLflowLink(),
+    "promote_copywriter": MLflowLink(),
     "promote_response": MLflowLink(),
     "publish": StrategyLink(),
 }
+LEARNS: Final = ("train", "train_copywriter")
 TRAINING: Final[dict[str, Any]] = {
     "queue": TRAINING_QUEUE,
     "pool": TRAINING_POOL,
@@ -54,7 +56,7 @@ def step(name: str) -> XComArg:
 
 
 def _task(name: str, run: Callable[[], dict[str, Any]]) -> XComArg:
-    options: dict[str, Any] = dict(TRAINING) if name == "train" else {}
+    options: dict[str, Any] = dict(TRAINING) if name in LEARNS else {}
     made: XComArg = task(task_id=name, outlets=[EMITS[name]] if name in EMITS else [], **options)(run)()
     if name in LINKS:
         made.operator.operator_extra_links = (LINKS[name],)  # type: ignore[attr-defined]

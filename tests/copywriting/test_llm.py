@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,54 +14,12 @@ from mktgen.copywriting.llm import OpenAICompatible, Reply
 from mktgen.copywriting.phrasing import Budget, Phraser
 from mktgen.copywriting.request import Request
 from mktgen.errors import PermanentError
+from tests.support.llm_server import Server, said
 
 KNOWN = frozenset({"item", "valid_to"})
 SMS = Request.of("sms", "en", "deal", KNOWN)
 EMAIL = Request.of("email", "en", "deal", KNOWN)
 GOOD = json.dumps({"body": "Your coupon for {{item}} is valid until {{valid_to}}."})
-
-
-class Server:
-    """Answers /v1/chat/completions as `script` says: (status, body) or seconds to wait before the next one."""
-
-    def __init__(self) -> None:
-        self.script: list[Any] = []
-        self.asked: list[dict[str, Any]] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                outer.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                step = outer.script.pop(0) if len(outer.script) > 1 else outer.script[0]
-                if isinstance(step, float):
-                    time.sleep(step)
-                    step = outer.script.pop(0) if len(outer.script) > 1 else outer.script[0]
-                status, body = step
-                try:
-                    self.send_response(status)
-                    self.send_header("Content-Length", str(len(body)))
-                    self.end_headers()
-                    self.wfile.write(body)
-                except (BrokenPipeError, ConnectionResetError):
-                    pass  # the client went away: that is what some tests are about
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._http.server_port}/v1"
-        self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
-
-
-def said(text: str, ended: str = "stop") -> tuple[int, bytes]:
-    choice = {"message": {"role": "assistant", "content": text}, "finish_reason": ended}
-    return 200, json.dumps({"choices": [choice], "usage": {"total_tokens": 50}}).encode()
 
 
 @pytest.fixture
@@ -182,7 +139,29 @@ def test_a_rerun_asks_for_nothing_again(server: Server, model: OpenAICompatible)
     again = phraser(model, cache=cache)
     assert again.drafts(SMS, 1) == first
     assert len(server.asked) == asked
-    assert (again.tally.cached, again.tally.tokens) == (1, 0)
+    assert (again.tally.cached, again.tally.tokens, again.tally.seconds) == (1, 50, 0.0)
+
+
+def test_a_rerun_comes_to_the_same_where_the_first_run_met_trouble(server: Server, model: OpenAICompatible) -> None:
+    server.script = [(401, b""), said("nonsense"), said(GOOD)]
+    cache: dict[str, str] = {}
+    first = phraser(model, cache=cache)
+    found = first.drafts(SMS, 2)
+    server.script = [said(json.dumps({"body": "Use this coupon for {{item}} until {{valid_to}}."}))]
+    again = phraser(model, cache=cache)
+    assert again.drafts(SMS, 2) == found
+    assert replace(again.tally, cached=0) == replace(first.tally, seconds=0.0)
+    assert again.tally.cached == again.tally.asked == 4
+
+
+def test_what_is_not_asked_for_want_of_time_is_not_asked_on_a_rerun_either(
+    server: Server, model: OpenAICompatible
+) -> None:
+    server.script = [said(GOOD)]
+    cache: dict[str, str] = {}
+    assert phraser(model, Budget(seconds=0.0), cache).drafts(SMS, 1) == []
+    again = phraser(model, cache=cache)
+    assert (again.drafts(SMS, 1), again.tally.stopped) == ([], "300 s are over")
 
 
 def test_a_budget_of_tokens_or_of_time_ends_the_asking(server: Server, model: OpenAICompatible) -> None:
@@ -192,5 +171,5 @@ def test_a_budget_of_tokens_or_of_time_ends_the_asking(server: Server, model: Op
     assert (by_tokens.tally.asked, by_tokens.tally.stopped) == (3, "150 tokens spent, 120 allowed")
     by_time = phraser(model, Budget(seconds=0.0))
     assert by_time.drafts(EMAIL, 5) == []
-    assert (by_time.tally.asked, by_time.tally.stopped) == (0, "0 s are over")
+    assert (by_time.tally.asked, by_time.tally.troubled, by_time.tally.stopped) == (1, 1, "0 s are over")
     assert by_time.tally.fallback_share == 1.0

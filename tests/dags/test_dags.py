@@ -16,9 +16,10 @@ ROOT = Path(__file__).parents[2]
 
 TASKS = {
     "marketing_loop": [
-        "ingest", "clean", "extract_features", "train_due", "train", "validate", "promote", "forecast_demand",
+        "ingest", "clean", "extract_features", "train_due", "train", "validate", "promote",
+        "train_copywriter", "promote_copywriter", "forecast_demand",
         "score", "warn_churn", "segment", "recommend", "learn_response", "promote_response", "estimate_response",
-        "judge_policy", "allocate", "explain", "learn_wording", "write_briefs", "evaluate_strategy", "publish",
+        "judge_policy", "allocate", "explain", "learn_wording", "write_copy", "write_briefs", "evaluate_strategy", "publish",
     ],
     "marketing_execution": ["is_newest", "approve", "record_approval", "wait_for_hour", "dispatch"],
     "marketing_feedback": [
@@ -29,6 +30,7 @@ TASKS = {
     "marketing_onboarding": ["onboard"],
     "marketing_rollback": ["roll_back"],
 }  # fmt: skip
+LEARN = ("train", "train_copywriter")
 # Tasks that ask, announce or take a range; all others are steps of the pipeline.
 NOT_STEPS = {"is_newest", "approve", "record_approval", "wait_for_hour", "announce_retraining", "onboard", "roll_back"}
 
@@ -98,8 +100,8 @@ def test_every_task_has_an_owner_and_outlives_a_minute_without_s3(dagbag: Any, d
 def test_training_goes_to_the_gpu_queue_and_pool_and_nothing_else_does(dagbag: Any) -> None:
     for dag in dagbag.dags.values():
         for task in dag.tasks:
-            assert (task.queue == "gpu", task.pool == "gpu") == ((task.task_id == "train"),) * 2
-            if task.task_id == "train":
+            assert (task.queue == "gpu", task.pool == "gpu") == ((task.task_id in LEARN),) * 2
+            if task.task_id in LEARN:
                 assert task.execution_timeout > dag.task_dict["validate"].execution_timeout
 
 

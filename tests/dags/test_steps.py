@@ -167,7 +167,8 @@ def test_the_buttons_are_on_the_tasks_that_have_something_to_show(dagbag: Any) -
         for dag_id in ("marketing_loop", "marketing_retraining")
         for task in ("train", "validate", "promote")
     }
-    loop = {("marketing_loop", "publish", "Strategy"), ("marketing_loop", "promote_response", "MLflow")}
+    loop = {("marketing_loop", "publish", "Strategy")}
+    loop |= {("marketing_loop", task, "MLflow") for task in ("promote_response", "promote_copywriter")}
     assert shown == trained | loop
 
 

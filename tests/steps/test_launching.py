@@ -16,7 +16,7 @@ from tests.execution.conftest import decision, decisions
 from tests.steps import test_responding as trials
 from tests.steps.conftest import PlatformOf
 from tests.support.campaign_world import PARTITION
-from tests.support.decided_day import BY, prepare, run
+from tests.support.decided_day import BY, WRITE, prepare, run
 from tests.support.sent_day import store_sends
 
 LIVE = {"name": "simulated_market"}
@@ -27,7 +27,7 @@ def decided(platform: Platform) -> AllocationReport:
     prepare(platform)
     run(platform, "segment", "learn_response", "promote_response", "estimate_response", "judge_policy", "allocate")
     platform.store.write_table("reasons", PARTITION, contracts.REASONS.empty(), BY)
-    run(platform, "learn_wording", "write_briefs")
+    run(platform, *WRITE)
     return platform.store.read_document(platform.store.need("allocation", PARTITION), AllocationReport)
 
 

@@ -20,7 +20,7 @@ from mktgen.store import ObjectStore
 from mktgen.strategy.why_text import WIDTH, render
 from tests.steps.conftest import PlatformOf, platform_on
 from tests.support.campaign_world import PARTITION
-from tests.support.decided_day import BY, prepare, run, sent_before
+from tests.support.decided_day import BY, WRITE, prepare, run, sent_before
 from tests.support.s3_server import S3Server
 
 SETTINGS = {
@@ -201,7 +201,7 @@ def test_a_sent_decision_tells_when_and_which_events_mattered(moving: Platform) 
     row = decisions(moving).filter(pl.col("offer_id").is_not_null()).row(0, named=True)
     reasons(moving, row)
     assert why(moving, row["decision_id"]).sending.status == "not_published"
-    run(moving, "learn_wording", "write_briefs", "evaluate_strategy", "publish")
+    run(moving, *WRITE, "evaluate_strategy", "publish")
     assert why(moving, row["decision_id"]).sending.status == "not_approved"
     pipeline.record_approval(PARTITION, True, "ana", platform=moving)
     assert "ana" in why(moving, row["decision_id"]).sending.detail
@@ -219,7 +219,7 @@ def test_a_sent_decision_tells_when_and_which_events_mattered(moving: Platform) 
 def test_a_refusal_at_dispatch_names_its_rule(moving: Platform, platform_of: PlatformOf) -> None:
     row = decisions(moving).filter(pl.col("offer_id").is_not_null()).row(0, named=True)
     reasons(moving, row)
-    run(moving, "learn_wording", "write_briefs", "evaluate_strategy", "publish")
+    run(moving, *WRITE, "evaluate_strategy", "publish")
     pipeline.record_approval(PARTITION, True, "ana", platform=moving)
     strict = platform_of(**(SETTINGS | {"contact": {"consent_default": "refuse"}}))
     run(strict, "dispatch")

@@ -16,6 +16,8 @@ from tests.support.campaign_world import PARTITION, World, make_world
 from tests.support.sent_day import store_sends
 
 BY = Provenance("test", "r", "", "", 0, ())
+# From what was learned of words to the messages.
+WRITE = ("learn_wording", "train_copywriter", "promote_copywriter", "write_copy", "write_briefs")
 SPAN = {"training_partition": PARTITION, "evaluation_from": PARTITION, "evaluation_to": PARTITION}
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from datetime import date
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from mktgen.settings.base import Section
+from mktgen.settings.foresight import ForesightSettings
+from mktgen.settings.words import CopySettings, WordSettings
 
 
 class MarketSettings(Section):
@@ -283,38 +283,6 @@ class ResponseSettings(Section):
         return self.window_days + self.reporting_days
 
 
-class WordSettings(Section):
-    """Learning which words work, from clicks on messages whose wording was drawn at random."""
-
-    click_days: int = Field(
-        3, ge=1, le=28, description="days after a decision in which a click counts; then it is learned from"
-    )
-    memory_days: int = Field(84, ge=7, description="sends that were counted so long ago are forgotten: tastes move")
-    min_clicks: int = Field(30, ge=10, description="clicks below which the choice among wordings stays even")
-    sure_from: float = Field(
-        0.9,
-        ge=0.5,
-        lt=1,
-        description="P(one wording is clicked more than another) from which they make a pair to tune on",
-    )
-    held_out_share: float = Field(
-        0.33, gt=0, lt=1, description="segments kept from tuning, by hash: a model's drafts are judged by their clicks"
-    )
-
-
-class ForesightSettings(Section):
-    origins: int = Field(26, ge=8, description="past weeks on which the ways to forecast are compared")
-    min_history_days: int = Field(56, ge=28, description="days of sales before the first of those weeks")
-    churn_from: float = Field(0.5, ge=0, le=1, description="warn of customers at least so likely to stay away 28 days")
-    stake_from_minor: int = Field(1_000, ge=0, description="and who would spend at least so much in 28 days if kept")
-    warnings_per_day: int = Field(100, ge=1, description="at most so many, the largest expected loss first")
-    explained_customers: int = Field(250, ge=0, description="contacted customers whose recommendations are explained")
-    explained_items: int = Field(2, ge=1, description="recommended items explained per customer")
-    reasons_per_target: int = Field(3, ge=1, description="groups of past events named per recommendation or warning")
-    recent_baskets: int = Field(3, ge=1, description="last baskets that are taken out one by one")
-    check_targets: int = Field(100, ge=0, description="explanations per kind that are tested against random events")
-
-
 class OffPolicySettings(Section):
     """The launch gate on logged propensities: which estimator speaks, and when it may not."""
 
@@ -411,6 +379,7 @@ class Settings(Section):
     features: FeatureSettings = FeatureSettings()
     models: ModelSettings = ModelSettings()
     strategy: StrategySettings = StrategySettings()
+    copywriting: CopySettings = CopySettings()
     response: ResponseSettings = ResponseSettings()
     words: WordSettings = WordSettings()
     contact: ContactSettings = ContactSettings()
