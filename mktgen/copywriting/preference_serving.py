@@ -1,7 +1,7 @@
 """Serve what was learned of wordings from MLflow: a pyfunc loader that unpickles nothing.
 
-Input: a pandas frame with the columns `table` ("wordings") and `record` (JSON: form, language, tone, subject, body; slots stand as
-{{name}}). Output: click_rate with its 95% interval (low, high), and best: the probability that it is the best of them.
+Input: a pandas frame with the columns `table` ("wordings") and `record` (JSON: form, language, tone, subject, body; slots stand
+as {{name}}). Output: click_rate with its 95% interval (low, high), and best: the probability that it is the best of them.
 """
 
 from __future__ import annotations
