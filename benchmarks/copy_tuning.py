@@ -3,9 +3,9 @@
     python -m benchmarks.copy_tuning [--seed 0] [--waves 6] [--copies 3] [--steps 80] [--preference-steps 24] [--drafts 20]
 
 Clicks of some waves (benchmarks/copy_learning.py) make pairs, from segments that are not held out. One adapter is taught by the
-template bank; the same adapter then learns the pairs. Both are asked for as many e-mails in each tone; what the verifier lets pass
-is told by the market's truth to customers of the held-out segments. Printed: verified of asked, share that the bank could have
-written, true click rate and how much of the gain is sure by the posterior that the product judges by (held-out segments alone).
+template bank; the same adapter then learns the pairs. Both are asked for as many e-mails in each tone; what the verifier lets
+pass is told by the market's truth to customers of the held-out segments. Printed: verified of asked, share that the bank could
+have written, true click rate, and the gain that the product's judge expects (posterior of the held-out segments alone).
 Drafts are kept beside each other in the folder --out, as JSON lines.
 """
 
