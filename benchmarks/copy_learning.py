@@ -7,7 +7,7 @@ Every wave each active customer of the market gets one e-mail. Customers are in 
 with a tone; its pool holds six wordings of the bank, as in the product: three of a standing set of 60, and three new ones every
 week. Wordings are chosen
 
-    learned          by the product: posterior of all clicks so far, P(best), a fifth drawn evenly (copywriting/pool.py)
+    learned          by the product: posterior of all clicks so far, P(best), a tenth drawn evenly (copywriting/pool.py)
     uniform          evenly
     best fixed       one wording for everybody and all waves: the best of all that could be chosen, in hindsight, by the truth
     best by segment  for each segment and wave the best of its tone, by the truth: more than any choice by segment can reach
@@ -150,6 +150,12 @@ def counted(wave: Wave, pool: Pool, chosen: NDArray[np.int64], scenario: Scenari
 
 
 def study(run: Sequence[Wave], scenario: Scenario, seed: int) -> dict[str, Any]:
+    found, past = learned(run, scenario, seed)
+    return {**found, "judge": judged(past, run[-1], scenario, seed)}
+
+
+def learned(run: Sequence[Wave], scenario: Scenario, seed: int) -> tuple[dict[str, Any], pl.DataFrame]:
+    """Rates and claims by wave, and contracts.WORDING_TRIALS of all waves."""
     rates: dict[str, list[float]] = {"learned": [], "uniform": []}
     claims, past, preference = [], WORDING_TRIALS.empty(), None
     for number, wave in enumerate(run):
@@ -160,7 +166,7 @@ def study(run: Sequence[Wave], scenario: Scenario, seed: int) -> dict[str, Any]:
         past = pl.concat([past, counted(wave, pool, chosen, scenario, seed)])
         preference = fit(past, WORDS.min_clicks, seed)
         claims.append([line.trait for line in trait_lines(preference) if line.works or line.harms])
-    return {**rates, "claims": claims, "judge": judged(past, run[-1], scenario, seed)}
+    return {**rates, "claims": claims}, past
 
 
 def judged(past: pl.DataFrame, wave: Wave, scenario: Scenario, seed: int) -> dict[str, Any]:

@@ -37,12 +37,15 @@ from mktgen.model_run import AliasMove, Input, Logged, ModelRun, PlainRun, Roles
 EXPERIMENT: Final = "mktgen-behaviour"
 SEARCHES: Final = "mktgen-search"  # apart: hundreds of trials would hide the models that were trained for use
 STRATEGIES: Final = "mktgen-strategies"
-REGISTERED: Final = {task: f"mktgen-{task}" for task in ("ranking", "customer", "redemption", "response", "copywriter")}
+REGISTERED: Final = {
+    task: f"mktgen-{task}" for task in ("ranking", "customer", "redemption", "response", "copywriter", "wording")
+}
 _DESCRIPTIONS: Final = {
     "ranking": "Which items a customer buys next. champion is used; rollback was champion before; challenger lost last.",
     "customer": "Purchase and churn of a customer. champion is used; rollback was champion before; challenger lost last.",
     "redemption": "Whether a mailed customer redeems. One recipe, fitted anew for each training day; the newest is used.",
     "response": "What offers change, learned daily from randomised decisions. champion is used; the rule is in mktgen.rule.",
+    "wording": "What customers click in wordings, learned daily from randomised sends. champion is used; see mktgen.rule.",
     "copywriter": "Adapters of the small language model that proposes wordings. champion is used; the rule is in mktgen.rule.",
 }
 _REQUIREMENTS: Final = ("numpy", "pandas", "polars", "pydantic", "safetensors", "scikit-learn", "scipy", "skops")

@@ -22,7 +22,7 @@ STANDING: Final = 60
 FRESH: Final = 3
 # This share of messages is drawn evenly among all wordings, however sure it is which is best: tastes move, and what is
 # learned must stay learnable. A share and not a chance of each, so that many wordings don't leave nothing for the best.
-EVEN: Final = 0.2
+EVEN: Final = 0.1
 # Wordings -> of each the probability that it is the best of them.
 Best = Callable[[Sequence[Wording]], Sequence[float]]
 

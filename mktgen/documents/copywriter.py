@@ -35,8 +35,8 @@ class CopyTally(Document):
 class CopywriterTraining(Document):
     """An adapter of the small model, as it was learned. adapter_sha256: "" where none was: `reason` says why.
 
-    prompts_sha256: of all prompts it learned to answer. curves: name -> value by step. figures: what was measured afterwards,
-    on what was kept from it.
+    prompts_sha256: of all prompts it learned to answer; lessons_sha256: of lessons.jsonl beside the adapter. curves: name ->
+    value by step. figures: what was measured afterwards, on what was kept from it.
     """
 
     training_partition: date
@@ -44,6 +44,7 @@ class CopywriterTraining(Document):
     model: str
     adapter_sha256: str
     prompts_sha256: str
+    lessons_sha256: str
     wordings: int
     pairs: int
     parameters: dict[str, float | int | str]

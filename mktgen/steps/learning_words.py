@@ -15,6 +15,7 @@ from mktgen.copywriting.forms import FormName, Language
 from mktgen.copywriting.pool import Pool, even
 from mktgen.copywriting.preference import Preference
 from mktgen.copywriting.preference_fit import TooFewClicks, drawn_trials, fit
+from mktgen.copywriting.preference_serving import MODEL
 from mktgen.copywriting.wording import Wording
 from mktgen.documents import Approval, WordingReport
 from mktgen.feedback.clicks import impressions, wording_trials
@@ -23,7 +24,6 @@ from mktgen.steps.dispatched import approvals, dispatched_decisions, dispatched_
 from mktgen.steps.known import wait_for_feedback
 from mktgen.steps.runner import Outcome, Platform, Read, Run
 
-MODEL: Final = "model.npz"  # of all segments: what wordings are chosen by
 JUDGE: Final = "judge.npz"  # of the held-out segments: what a model's drafts are judged by
 
 

@@ -8,13 +8,13 @@ from typing import Final
 
 from mktgen import config
 from mktgen.copywriting import _weights
-from mktgen.copywriting.bank import bank
 from mktgen.copywriting.serving import ADAPTER
 from mktgen.documents import CopyPromotion, CopywriterTraining, ModelEntry
 from mktgen.model_run import Input, ModelRun, Roles
 from mktgen.steps.runner import Run
 from mktgen.steps.tracked import NOT_TRACKED
-from mktgen.store import Manifest, sha256
+from mktgen.steps.training_words import LESSONS
+from mktgen.store import Manifest
 
 COPYWRITER: Final = "copywriter"
 _CAVEAT: Final = (
@@ -94,17 +94,9 @@ def _model_run(run: Run, promotion: CopyPromotion, directory: Path) -> ModelRun:
 
 
 def _inputs(run: Run, trained: CopywriterTraining) -> list[Input]:
-    """The bank, by content, and the pairs that the adapter's manifest names."""
-    sentences = bank("en").model_dump_json().encode()
-    found = [
-        Input(
-            "template bank, English",
-            "package:mktgen/copywriting/sentences/en.yaml",
-            sha256(sentences),
-            "training",
-            trained.wordings,
-        )
-    ]
+    """What was learned from: the lessons beside the adapter, and the pairs that its manifest names."""
+    lessons = f"{run.uri('copywriter')}/{LESSONS}"
+    found = [Input("wordings of the template bank", lessons, trained.lessons_sha256, "training", trained.wordings)]
     for parent in run.inputs["copywriter"][-1].parents:
         if parent.artefact == "wording_pairs":
             where = f"{run.platform.objects.uri(parent.artefact)}/dt={parent.partition}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from typing import Final
 
@@ -22,6 +23,7 @@ from mktgen.steps.training import checkpoint_prefix
 from mktgen.store import sha256
 
 LANGUAGE: Final = "en"
+LESSONS: Final = "lessons.jsonl"  # what an adapter learned from the bank
 RULE: Final = (
     "An adapter serves where its answers are well-formed and verified often enough on cells that were kept from it; where one "
     "serves, only if its verified share is not shown to have fallen and it is shown to be better: by the click rate expected "
@@ -66,11 +68,12 @@ def train_copywriter(run: Run) -> Outcome:
     if judged:
         margins = tuner.margins(judged)
         figures["kept_pairs_preferred"] = sum(margin > 0 for margin in margins) / len(margins)
-    adapter = tuner.gguf()
+    adapter, body = tuner.gguf(), "".join(f"{json.dumps(vars(one))}\n" for batch in told for one in batch).encode()
     taught = [cell.short for cell in cells(LANGUAGE) if not kept_back(cell.key)]
     report = CopywriterTraining(
         training_partition=run.day, reason="as the settings say", model=_weights.BASE, adapter_sha256=sha256(adapter),
-        prompts_sha256=prompts_digest(taught), wordings=sum(len(one.answers) for batch in told for one in batch),
+        prompts_sha256=prompts_digest(taught), lessons_sha256=sha256(body),
+        wordings=sum(len(one.answers) for batch in told for one in batch),
         pairs=len(learned), parameters={**tuning.model_dump(), "pairs_judged": len(judged)},
         curves={"likelihood": progress.likelihood, "preference": progress.preference}, figures=figures,
     )  # fmt: skip
@@ -79,13 +82,15 @@ def train_copywriter(run: Run) -> Outcome:
         f"{progress.likelihood[-1]:.2f} nats a token, of wordings kept back {figures['kept_wordings_nats_before']:.2f} to "
         f"{figures['kept_wordings_nats']:.2f}"
     )
-    return Outcome(documents={"copywriter_training": report}, files={"copywriter": {ADAPTER: adapter}}, notes=[note])
+    return Outcome(
+        documents={"copywriter_training": report}, files={"copywriter": {ADAPTER: adapter, LESSONS: body}}, notes=[note]
+    )
 
 
 def _untrained(run: Run, reason: str) -> CopywriterTraining:
     return CopywriterTraining(
-        training_partition=run.day, reason=reason, model="", adapter_sha256="", prompts_sha256="", wordings=0, pairs=0,
-        parameters={}, curves={}, figures={},
+        training_partition=run.day, reason=reason, model="", adapter_sha256="", prompts_sha256="", lessons_sha256="",
+        wordings=0, pairs=0, parameters={}, curves={}, figures={},
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ AIRFLOW = ("api-server", "scheduler", "dag-processor", "triggerer", "worker", "g
 SECRET = re.compile(
     "PASSWORD|SECRET|_KEY|ACCESS_KEY|PSEUDONYM|FERNET|SQL_ALCHEMY|BROKER_URL|RESULT_BACKEND|STORE_URI|DATABASE_URI"
 )
-OPTIONAL_SECRETS = {"SMTP_PASSWORD"}  # empty: the mail server wants no login
+OPTIONAL_SECRETS = {"SMTP_PASSWORD", "COPY_API_KEY"}  # empty: that server wants no login
 VARIABLE = re.compile(r"\$\{(\w+)(?:(:[-?])([^}]*))?\}")
 # Read by code, and set by what starts that code (torchrun, the CUDA path), never by a deployment.
 SET_BY_CODE = {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "CUBLAS_WORKSPACE_CONFIG", "PATH", "HOME"}

@@ -166,6 +166,7 @@ def learned(platform: Platform, day: date, content: bytes) -> None:
     platform.store.write_files("copywriter", day, {ADAPTER: content}, BY)
     report = CopywriterTraining(
         training_partition=day, reason="test", model="test", adapter_sha256=sha256(content), prompts_sha256="",
+        lessons_sha256="0" * 64,
         wordings=0, pairs=0, parameters={}, curves={}, figures={},
     )  # fmt: skip
     platform.store.write_document("copywriter_training", day, report, BY)

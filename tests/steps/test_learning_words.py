@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import date, timedelta
 
+import mlflow
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 
@@ -128,7 +131,7 @@ def test_what_is_clicked_more_is_chosen_more(market: Platform) -> None:
 
 def test_before_anything_was_sent_all_words_have_even_chances_and_it_is_said(market: Platform) -> None:
     notes = run(market, "learn_wording", TODAY)
-    assert notes == ["all wordings have even chances: 0 of 0 randomised messages were clicked; 30 clicks are needed"]
+    assert notes[0] == "all wordings have even chances: 0 of 0 randomised messages were clicked; 30 clicks are needed"
     assert not report(market).learned
     assert market.store.read_files(market.store.need("wording_model", TODAY), "") == {}
     assert market.store.read_table(market.store.need("wording_pairs", TODAY)).is_empty()
@@ -137,10 +140,9 @@ def test_before_anything_was_sent_all_words_have_even_chances_and_it_is_said(mar
 
 def test_a_source_without_clicks_is_refused_by_name(platform_of: PlatformOf) -> None:
     platform = platform_of()
-    assert run(platform, "learn_wording", TODAY) == [
-        "all wordings have even chances: the source records no clicks (has_clicks)"
-    ]
-    assert run(platform, "collect_clicks", OVER) == ["nothing on words: the source records no clicks (has_clicks)"]
+    why = "the source records no clicks (has_clicks)"
+    assert run(platform, "learn_wording", TODAY)[0] == f"all wordings have even chances: {why}"
+    assert run(platform, "collect_clicks", OVER) == [f"nothing on words: {why}"]
 
 
 def test_what_is_learned_waits_for_the_feedback_and_for_the_days_of_clicks(market: Platform) -> None:
@@ -180,3 +182,31 @@ def test_a_rerun_gives_the_same_bytes(market: Platform) -> None:
     first = pipeline.run_step("learn_wording", TODAY, platform=market)
     again = pipeline.run_step("learn_wording", TODAY, platform=market, recompute="day")
     assert first.digests == again.digests
+
+
+def test_each_days_model_is_a_run_and_a_version_that_answers_as_the_loop_does(
+    platform_of: PlatformOf, mlflow_uri: str
+) -> None:
+    platform = platform_of(source=MARKET, mlflow_uri=mlflow_uri)
+    dispatched(platform)
+    run(platform, "collect_clicks", OVER)
+    assert run(platform, "learn_wording", OVER)[-1] == "MLflow: nothing was learned of words, nothing to log"
+    assert run(platform, "learn_wording", TODAY)[-1] == "MLflow mktgen-wording: moved {'champion': '1'}"
+    again = pipeline.run_step("learn_wording", TODAY, platform=platform)
+    assert again.reused
+    client = mlflow.MlflowClient(tracking_uri=mlflow_uri)
+    version = client.get_model_version_by_alias("mktgen-wording", "champion")
+    logged = client.get_run(version.run_id).data.metrics
+    assert logged["sends"] == report(platform).sends
+    assert logged["trait.question_low"] < logged["trait.question"] < logged["trait.question_high"]
+    pool = [one for one, _ in Pool("email", "en").chances("everyday", KNOWN)]
+    records = [
+        {"form": "email", "language": "en", "tone": one.tone, "subject": one.subject, "body": one.body} for one in pool
+    ]
+    mlflow.set_tracking_uri(mlflow_uri)
+    served = mlflow.pyfunc.load_model(f"models:/mktgen-wording/{version.version}")
+    told = served.predict(pd.DataFrame({"table": "wordings", "record": [json.dumps(one) for one in records]}))
+    files = platform.store.read_files(platform.store.need("wording_model", TODAY), "")
+    assert told["best"].tolist() == Preference.from_bytes(files["model.npz"]).best(pool, 0)
+    assert (told["low"] < told["click_rate"]).all()
+    assert (told["click_rate"] < told["high"]).all()

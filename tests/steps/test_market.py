@@ -63,6 +63,11 @@ def test_what_is_sent_comes_back_as_the_shops_own_rows(platform: Platform, platf
     assert exposures["customer_id"].sort().equals(shoppers)
     assert set(exposures["campaign_id"]) == {"9002"}
     assert set(exposures["exposed_on"]) == {NEXT}
+    clicked = table(again, "clicks", NEXT)
+    assert set(clicked["exposure_id"]) <= set(exposures["exposure_id"])
+    assert set(clicked["clicked_on"]) == {NEXT}
+    assert 0 < clicked.height < 0.3 * exposures.height
+    assert table(platform, "clicks", FIRST).is_empty(), "a day without clicks is known to have none"
     redeemed = table(again, "responses", NEXT).filter(pl.col("offer_id") == "9002:1")
     assert redeemed.height > 0
     assert set(redeemed["customer_id"]) <= set(shoppers)
@@ -71,4 +76,4 @@ def test_what_is_sent_comes_back_as_the_shops_own_rows(platform: Platform, platf
     assert (given >= 400).sum() >= redeemed.height
     others = ~pl.col("customer_id").is_in(shoppers.to_list())
     assert after.filter(others).equals(before.filter(others))
-    assert table(again, "quarantine", NEXT).filter(pl.col("table") == "deliveries").is_empty()
+    assert table(again, "quarantine", NEXT).filter(pl.col("table").is_in(["deliveries", "clicks"])).is_empty()

@@ -83,7 +83,19 @@ LINKS: Final = (
     "Visit evil.com.", "https://evil.example/x", "www.shop.net", "evil[.]com", "evil dot com", "bit.ly/x", "@shop", "ftp://x", "evil.com/a?b=c",
     "h\u200bttps://e.com",
 )  # fmt: skip
-INVISIBLE: Final = ("\x00", "\x01", "\x7f", "\u200b", "\u200d", "\u202e", "\u00ad", "\ufeff", "\u2066", "\U000e0041", "\u0301")
+INVISIBLE: Final = (
+    "\x00",
+    "\x01",
+    "\x7f",
+    "\u200b",
+    "\u200d",
+    "\u202e",
+    "\u00ad",
+    "\ufeff",
+    "\u2066",
+    "\U000e0041",
+    "\u0301",
+)
 ODD: Final = (
     "😀",
     "👍🏽",
