@@ -82,14 +82,14 @@ def serving(app: FastAPI) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def base(world: Platform) -> Iterator[str]:
-    """The app on a port of its own; /outer shows it in a frame, as Airflow does."""
+    """The app on a port of its own; /outer shows it in a frame, with the sandbox that Airflow gives it."""
     app = mounted(world)
 
     @app.get("/outer")
     def outer() -> HTMLResponse:
-        return HTMLResponse(
-            '<!doctype html><link rel="icon" href="data:,"><iframe src="/mktgen/" width="1000" height="800"></iframe>'
-        )
+        sandbox = "allow-scripts allow-same-origin allow-forms allow-downloads"
+        frame = f'<iframe src="/mktgen/" sandbox="{sandbox}" width="1000" height="800"></iframe>'
+        return HTMLResponse(f'<!doctype html><link rel="icon" href="data:,">{frame}')
 
     yield from serving(app)
 
