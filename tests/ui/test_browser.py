@@ -265,7 +265,8 @@ def test_the_pages_work_in_a_frame(visit: Any) -> None:
     frame.get_by_role("heading", name="Campaigns").wait_for()
     frame.get_by_role("link", name="What if", exact=True).click()
     frame.get_by_text("Back to the plan").wait_for()
-    assert window.problems == []
+    about_the_frame = "can escape its sandboxing"  # what Chromium says of Airflow's choice, whatever is inside
+    assert [text for text in window.problems if about_the_frame not in text] == []
 
 
 def test_what_is_not_there_is_said(visit: Any, s3_server: S3Server) -> None:
