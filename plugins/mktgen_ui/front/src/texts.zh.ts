@@ -32,7 +32,7 @@ export const zh: Texts = {
     of: (day) => `${day} 的策略`, lead: (customers, contacted, holdout) => `${customers} 位客户：将触达 ${contacted} 位，留白 ${holdout} 位作对照。`,
     campaigns: "活动", audience: "受众", offers: "优惠", when: "渠道与时间", spend: "最坏支出", ctr: "点击率", cvr: "核销率", roi: "投入回报", value: "预期利润",
     redemptions: "核销数", refused: "拒绝给出", missing: "缺少", why: "原因", whyItem: (item) => `为何推荐「${item}」`, budget: "预算", budgetLead: "各预算水平下最优计划的收益",
-    plan: "现行计划", price: "预算的影子价格", priceIs: (price) => `预算每增加一单位，预期利润增加 ${price}`, notBinding: "预算没有用尽：再多联系预计也不会带来收益。",
+    plan: "现行计划", price: "预算的影子价格", slope: "虚线：在现行计划处预算每增加一单位的收益。", priceIs: (price) => `预算每增加一单位，预期利润增加 ${price}`, notBinding: "预算没有用尽：再多联系预计也不会带来收益。",
     allocated: "已分配", worst: "最坏情况", bound: "达到上界", floor: "任一动作的最低概率", policyExpects: "策略会探索，因此其预期为", segments: "客群",
     segmentsLead: "每个圆是一个客群，面积表示人数", risk: "28 天内不购买的概率", spend84: "84 天人均消费", orders84: "84 天订单数", segment: "客群",
     copy: "客户看到的文案", origins: "文案来源", brief: "简报", drafts: "语言模型草稿", draftsAre: (verified, wanted, fallback) => `${wanted} 条措辞中 ${verified} 条通过核验，${fallback} 由文案库补足`, briefParts: { objective: "目标", audience: "受众", insight: "已知情况", offers: "优惠", items: "商品", tones: "语气", channels: "渠道", calendar: "日程", measures: "衡量指标", risks: "风险" }, chanceOf: (chance) => `抽中概率 ${chance}`, fallbackShare: "被替换为朴素文案", messages: (count) => `${count} 条消息`, other: "另一种语言的同一内容",
