@@ -133,7 +133,7 @@ def look_at_the_pages(page: browser.Page, instance: Parts, shots: Path) -> None:
     page.locator("article").first.wait_for()
     page.get_by_role("link", name="This day's run in Airflow").wait_for()
     assert page.locator("a[target=_top][href*='/tasks/allocate']").count() >= 1
-    assert page.locator("a[href*='#/models/mktgen-']").count() >= 1
+    page.locator("a[href*='#/models/mktgen-']").first.wait_for()
     page.screenshot(path=shots / "strategy.png")
     page.screenshot(path=shots / "strategy-whole.png", full_page=True)
     for tab, heading in (("Decisions", "Customer"), ("What if", "What this rests on")):

@@ -39,7 +39,7 @@ export const zh: Texts = {
     checks: "检查", check: "检查项", result: "结果", detail: "说明", passed: "通过", failed: "未通过", noted: "备注", launch: "以往试验的证据", classes: "客户的响应", class: "类别",
     effect: "最佳优惠对购买概率的影响（百分点）", ahead: "需求预测", aheadLead: "商品件数，含 80% 区间", category: "品类", week: "未来 7 天", month: "未来 28 天", atRisk: "流失风险客户",
     atRiskLead: (count) => `${count} 位客户未来 28 天可能不再购买；其中损失最大的：`, stake: "涉及金额", customer: "客户", source: "来源", assumptions: "假设",
-    lineage: "由以下数据生成", artefact: "数据", days: "日期", madeBy: "步骤", digest: "摘要", models: "MLflow 中的模型", versions: "版本", tasks: "Airflow 任务", openRun: "在 Airflow 中打开当日运行", noRun: "Airflow 中没有这一天的运行",
+    lineage: "由以下数据生成", artefact: "数据", days: "日期", madeBy: "步骤", digest: "摘要", models: "MLflow 中的运行", versions: "版本", tasks: "Airflow 任务", openRun: "在 Airflow 中打开当日运行", noRun: "Airflow 中没有这一天的运行",
     approval: "审批", trail: "审计记录", trailLead: "每条记录都含有前一条的哈希，任何更改或遗漏都会被发现", trailEmpty: "这一天的策略尚无记录。", when2: "时间", who: "谁", what: "事项", note: "备注", hash: "哈希", approvedBy: (who) => `${who} 已批准`, rejectedBy: (who) => `${who} 已拒绝`, nobody: "尚无人答复。", next: "下一个实验", notice: "数据来源", moreOffers: (count) => `另有 ${count} 个`, jump: "本页内容",
     replaced: "该策略已被同一天的后续运行取代。",
   },
