@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from mktgen.documents import Strategy
 from mktgen.steps.runner import Platform
@@ -19,11 +21,13 @@ from mktgen.store import Manifest, Store
 from mktgen.strategy.decision_rows import NO_CONTACT
 
 Json = dict[str, Any]
+Indices = NDArray[np.int64]
 SHOWN: Final = (
     "decision_id", "customer_id", "segment_id", "action", "campaign_id", "arm", "propensity", "explored", "p_redeem",
     "expected_value_minor", "cost_minor",
 )  # fmt: skip
-SORTABLE: Final = ("customer_id", "propensity", "p_redeem", "expected_value_minor", "cost_minor")
+BY_CUSTOMER: Final = "customer_id"  # as the table is stored
+SORTABLE: Final = (BY_CUSTOMER, "propensity", "p_redeem", "expected_value_minor", "cost_minor")
 _AFTER: Final = "\U0010ffff"
 
 
@@ -74,21 +78,29 @@ def page(store: Store, partition: date, run: str, wanted: Wanted) -> Json | None
 
 def _picked(store: Store, manifest: Manifest, wanted: Wanted) -> tuple[int, pl.DataFrame]:
     """First which rows, by the columns that decide it alone; then those rows."""
-    by = list(dict.fromkeys((wanted.sort or "customer_id", "customer_id")))
-    descending = [wanted.descending, *[False] * (len(by) - 1)]
+    key = [wanted.sort] if wanted.sort and wanted.sort != BY_CUSTOMER else []
+    found = store.pick(manifest, lambda table: table.with_row_index("row").filter(*wanted.where).select("row", *key))
+    places = _order(found, key, wanted.descending)[wanted.offset : wanted.offset + wanted.limit]
+    rows = found["row"].gather(places)
+    if rows.is_empty():
+        return found.height, pl.DataFrame(schema=dict.fromkeys(SHOWN, pl.String))
+    first, last = int(rows.min()), int(rows.max())  # type: ignore[arg-type]
 
-    def ordering(table: pl.LazyFrame) -> pl.LazyFrame:
-        return table.filter(*wanted.where).select(by).sort(by, descending=descending, nulls_last=True)
+    def gathered(table: pl.LazyFrame) -> pl.LazyFrame:
+        span = table.select(SHOWN).slice(first, last - first + 1).with_row_index("row", offset=first)
+        return span.filter(pl.col("row").is_in(rows.implode()))
 
-    ordered = store.pick(manifest, ordering)
-    customers = ordered["customer_id"].slice(wanted.offset, wanted.limit)
-    if customers.is_empty():
-        return ordered.height, pl.DataFrame(schema=dict.fromkeys(SHOWN, pl.String))
-    rows = store.pick(
-        manifest, lambda table: table.filter(pl.col("customer_id").is_in(customers.to_list())).select(SHOWN)
-    )
-    place = customers.to_frame().with_row_index("place")
-    return ordered.height, rows.join(place, on="customer_id").sort("place").drop("place")
+    page = store.pick(manifest, gathered)
+    return found.height, rows.to_frame().join(page, on="row", maintain_order="left").drop("row")
+
+
+def _order(found: pl.DataFrame, key: list[str], descending: bool) -> Indices:
+    """Places of the rows in the order wanted: equal values as stored, rows without a value last."""
+    if not key:
+        every = np.arange(found.height)
+        return every[::-1] if descending else every
+    values = found[key[0]].cast(pl.Float64).fill_null(float("-inf" if descending else "inf")).to_numpy()
+    return np.argsort(-values if descending else values, kind="stable")
 
 
 # -- one of them ----------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from mktgen_ui.places import Places
 Json = dict[str, Any]
 _TIMEOUT_S: Final = 3.0
 _WITH_RUNS: Final = ("models", "response_model", "model_set")  # artefacts whose run names a run in MLflow
+_ORDER: Final = {"strategy": 0, "campaign": 1}
 _EXPERIMENTS: Final = "name LIKE 'mktgen-%'"
 
 
@@ -83,14 +84,18 @@ def _login() -> dict[str, str]:
 
 
 def _runs(server: _Server, artefact_runs: list[str]) -> list[Json]:
-    """Runs that were logged from these artefacts, with the versions they made."""
+    """Runs that were logged from these artefacts, with the versions they made: the strategy's first, then the models'."""
     experiments = server.ask("experiments/search", {"filter": _EXPERIMENTS, "max_results": 50}).get("experiments", [])
     ids = [experiment["experiment_id"] for experiment in experiments]
     found: list[Json] = []
     for artefact_run in dict.fromkeys(artefact_runs) if ids else ():
         query = {"experiment_ids": ids, "filter": f"tags.`mktgen.artefact_run` = '{artefact_run}'", "max_results": 50}
         found += [_told(server, run) for run in server.ask("runs/search", query).get("runs", [])]
-    return found
+    for name in sorted({version["name"] for run in found for version in run["versions"]}):
+        aliases = _aliases(server, name)
+        for version in (version for run in found for version in run["versions"] if version["name"] == name):
+            version["aliases"] = aliases.get(version["version"], [])
+    return sorted(found, key=lambda run: (_ORDER.get(run["kind"], len(_ORDER)), run["name"]))
 
 
 def _told(server: _Server, run: Json) -> Json:
@@ -99,11 +104,19 @@ def _told(server: _Server, run: Json) -> Json:
     versions = server.look("model-versions/search", query).get("model_versions", [])
     return {
         "name": info.get("run_name", ""), "kind": tags.get("mktgen.kind", ""),
-        "day": tags.get("mktgen.training_partition", tags.get("mktgen.partition", "")),
         "url": f"{server.public}/#/experiments/{info['experiment_id']}/runs/{info['run_id']}",
         "versions": [
-            {"name": one["name"], "version": one["version"], "aliases": one.get("aliases", []),
+            {"name": one["name"], "version": one["version"],
              "url": f"{server.public}/#/models/{one['name']}/versions/{one['version']}"}
-            for one in versions
+            for one in sorted(versions, key=lambda version: str(version["name"]))
         ],
     }  # fmt: skip
+
+
+def _aliases(server: _Server, name: str) -> dict[str, list[str]]:
+    """Version -> its aliases, of a registered model."""
+    found = server.look("registered-models/get", {"name": name})["registered_model"].get("aliases", [])
+    versions: dict[str, list[str]] = {}
+    for one in found:
+        versions.setdefault(one["version"], []).append(one["alias"])
+    return versions

@@ -133,7 +133,7 @@ def look_at_the_pages(page: browser.Page, instance: Parts, shots: Path) -> None:
     page.locator("article").first.wait_for()
     page.get_by_role("link", name="This day's run in Airflow").wait_for()
     assert page.locator("a[target=_top][href*='/tasks/allocate']").count() >= 1
-    assert page.locator("a[href*='#/models/mktgen-']").count() >= 1
+    page.locator("a[href*='#/models/mktgen-']").first.wait_for()
     page.screenshot(path=shots / "strategy.png")
     page.screenshot(path=shots / "strategy-whole.png", full_page=True)
     for tab, heading in (("Decisions", "Customer"), ("What if", "What this rests on")):
@@ -165,6 +165,9 @@ def test_what_a_person_sees_afterwards(instance: Parts, airflow: Airflow, again:
         frame.get_by_text(str(PLAN.last)).first.wait_for()
         page.wait_for_timeout(1_000)
         page.screenshot(path=shots / "strategies-in-airflow.png")
+        frame.get_by_role("row").filter(has_text=str(PLAN.last)).get_by_role("link").click()
+        frame.get_by_role("link", name="This day's run in Airflow").click()  # out of the frame
+        page.wait_for_url("**/dags/marketing_loop/runs/**")
         look_at_the_pages(page, instance, shots)
         assert problems == []
     with browser.opened() as page:

@@ -82,14 +82,14 @@ def serving(app: FastAPI) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def base(world: Platform) -> Iterator[str]:
-    """The app on a port of its own; /outer shows it in a frame, as Airflow does."""
+    """The app on a port of its own; /outer shows it in a frame, with the sandbox that Airflow gives it."""
     app = mounted(world)
 
     @app.get("/outer")
     def outer() -> HTMLResponse:
-        return HTMLResponse(
-            '<!doctype html><link rel="icon" href="data:,"><iframe src="/mktgen/" width="1000" height="800"></iframe>'
-        )
+        sandbox = "allow-scripts allow-same-origin allow-forms allow-downloads"
+        frame = f'<iframe src="/mktgen/" sandbox="{sandbox}" width="1000" height="800"></iframe>'
+        return HTMLResponse(f'<!doctype html><link rel="icon" href="data:,">{frame}')
 
     yield from serving(app)
 
@@ -265,7 +265,8 @@ def test_the_pages_work_in_a_frame(visit: Any) -> None:
     frame.get_by_role("heading", name="Campaigns").wait_for()
     frame.get_by_role("link", name="What if", exact=True).click()
     frame.get_by_text("Back to the plan").wait_for()
-    assert window.problems == []
+    about_the_frame = "can escape its sandboxing"  # what Chromium says of Airflow's choice, whatever is inside
+    assert [text for text in window.problems if about_the_frame not in text] == []
 
 
 def test_what_is_not_there_is_said(visit: Any, s3_server: S3Server) -> None:

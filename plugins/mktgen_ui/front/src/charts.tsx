@@ -70,9 +70,10 @@ function rising(points: Point[], least: number): Point[] {
 // The price of the budget: the slope at the plan.
 function Slope({ at, px, py, top, end }: { at: Point; px: (v: number) => number; py: (v: number) => number; top: number; end: number }) {
   if (at.price <= 0 || at.budget_minor === 0) return null;
-  const reach = at.budget_minor * 0.35;
-  const from = { x: at.budget_minor - reach, y: at.value_minor - reach * at.price }, to = { x: at.budget_minor + reach, y: at.value_minor + reach * at.price };
-  return <line class="slope" x1={px(from.x)} y1={py(from.y)} x2={Math.min(px(to.x), end)} y2={Math.max(py(to.y), top)} />;
+  const x = (reach: number) => px(at.budget_minor + reach), y = (reach: number) => py(at.value_minor + reach * at.price);
+  let reach = at.budget_minor * 0.35;
+  while (x(reach) > end || y(reach) < top) reach *= 0.9;
+  return <line class="slope" x1={x(-reach)} y1={y(-reach)} x2={x(reach)} y2={y(reach)} />;
 }
 
 // Segments by churn risk and spend; numbers stand for the rows of the table below.
@@ -91,7 +92,11 @@ export function SegmentMap({ segments, label }: { segments: Segment[]; label: st
         <text class="axis-name" x={AXIS.left} y={13}>{t.strategy.spend84}</text>
         <text class="axis-name" x={width - AXIS.right} y={height - 6} text-anchor="end">{t.strategy.risk}</text>
         {[...placed].sort((a, b) => b.r - a.r).map(({ s, index, cx, cy, r }) => <circle key={s.segment_id} class={`bubble hue-${index % 8}`} cx={cx} cy={cy} r={r}><title>{`${index + 1}: ${language === "zh" ? s.name_zh : s.name_en}`}</title></circle>)}
-        {placed.map(({ s, index, cx, cy, r }) => <text key={s.segment_id} class="bubble-text" x={r < 12 ? cx + r + 8 : cx} y={r < 12 ? cy - r : cy + 4} text-anchor="middle">{index + 1}</text>)}
+        {placed.map(({ s, index, cx, cy, r }) => {
+          // Circles may lie over one another; their numbers then stand side by side.
+          const before = placed.filter((other) => other.index < index && Math.hypot(other.cx - cx, other.cy - cy) < 12).length;
+          return <text key={s.segment_id} class="bubble-text" x={(r < 12 ? cx + r + 8 : cx) + before * 13} y={r < 12 ? cy - r : cy + 4} text-anchor="middle">{index + 1}</text>;
+        })}
       </Frame>
     </div>
   );

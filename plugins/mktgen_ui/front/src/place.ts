@@ -31,11 +31,32 @@ export function usePlace(): { path: string; query: URLSearchParams } {
   return { path: here(), query: new URLSearchParams(location.search) };
 }
 
+// Airflow's frame lets nothing in it open a window or leave it (sandbox without popups and top navigation), but it is of the
+// same origin: a link that leads out is followed by the page around it. False where there is no such page.
+function followAbove(link: HTMLAnchorElement): boolean {
+  try {
+    const twin = parent.document.createElement("a");
+    twin.href = link.href;
+    twin.target = link.target;
+    twin.rel = "noreferrer";
+    parent.document.body.append(twin);
+    twin.click();
+    twin.remove();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 // Links within the pages change the address without loading the page anew; all others are the browser's.
 export function followLinks(event: MouseEvent): void {
   const plain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;
   const link = (event.target as Element | null)?.closest?.("a");
-  if (!plain || !link || link.target || event.defaultPrevented) return;
+  if (!plain || !link || event.defaultPrevented) return;
+  if (link.target) {
+    if (parent !== window && followAbove(link)) event.preventDefault();
+    return;
+  }
   const url = new URL(link.href, location.href);
   if (url.origin !== location.origin || !`${url.pathname}/`.startsWith(`${base}/`)) return;
   if (url.hash && url.pathname === location.pathname) return;

@@ -75,7 +75,7 @@ export interface Detail {
 }
 export interface Models {
   artefacts: { artefact: string; partition: string; run: string }[];
-  runs: { name: string; kind: string; day: string; url: string; versions: { name: string; version: string; aliases: string[]; url: string }[] }[];
+  runs: { name: string; kind: string; url: string; versions: { name: string; version: string; aliases: string[]; url: string }[] }[];
   note: string;
 }
 export interface DecisionRow {

@@ -114,7 +114,7 @@ function Budget({ data }: { data: Detail }) {
         {(known) => known.customers ? (
           <figure>
             <BudgetCurve points={known.points} plan={known.budget_minor} label={t.strategy.budgetLead} />
-            <figcaption class="soft">{known.refused ? <>{t.whatIf.refused}: <Said>{known.refused.reason}</Said></> : t.incremental} <Tag kind="estimate">{t.estimate}</Tag></figcaption>
+            <figcaption class="soft">{known.refused ? <>{t.whatIf.refused}: <Said>{known.refused.reason}</Said></> : t.incremental} <Tag kind="estimate">{t.estimate}</Tag>{(known.points.find((p) => p.budget_minor === known.budget_minor)?.price ?? 0) > 0 && <> {t.strategy.slope}</>}</figcaption>
             <details><summary>{t.asTable}</summary>
               <Table label={t.strategy.budgetLead} rows={known.points} keyOf={(p) => String(p.budget_minor)} columns={[
                 { name: t.strategy.budget, number: true, cell: (p) => <Money value={p.budget_minor} /> },
