@@ -93,14 +93,14 @@ def _untrained(run: Run, reason: str) -> CopywriterTraining:
 
 # -- who writes -----------------------------------------------------------------------------------------------------------
 def promote_reads(training: date, platform: Platform) -> list[Read]:
-    own = [Read(name, (training,), True, "train_copywriter") for name in ("copywriter_training",)]
+    own = Read("copywriter_training", (training,), True, "train_copywriter")
     if platform.settings.copywriting.engine != "embedded":
-        return own
+        return [own]
     before = newest_before("copy_promotion", training, platform)
     found = platform.store.currents("copy_promotion", before)
     serving = platform.store.read_document(found[0], CopyPromotion).serving if found else None
     return [
-        *own,
+        own,
         Read("copywriter", (*((serving,) if serving else ()), training), True, "train_copywriter"),
         Read("copy_promotion", before, required=False),
         Read("wording_model", newest_before("wording_model", training, platform), required=False),
