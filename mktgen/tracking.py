@@ -18,7 +18,6 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 import mlflow
 from mlflow.data.dataset_source_registry import resolve_dataset_source
@@ -317,33 +316,13 @@ class Tracking:
         with _errors(f"hand on {name} of {roles.partition}"):
             return hand_on(self._client, name, dict(self._registered(roles.task).tags), roles)
 
-    def champions(self) -> dict[str, str]:
-        """task -> kind of the champion, for the tasks that have one."""
-        result = {}
-        with _errors("read the champions"):
-            for task in sorted(REGISTERED):
-                aliases = self._registered(task).aliases
-                if "champion" in aliases:
-                    found = self._client.get_model_version(REGISTERED[task], aliases["champion"])
-                    result[task] = str(found.tags["mktgen.kind"])
-        return result
-
-    # -- links --------------------------------------------------------------------------------------------------------
-    def links(self, run_ids: Sequence[str] = (), base_url: str | None = None) -> dict[str, str]:
-        """Pages of MLflow's UI: experiment, registered models, and the comparison of `run_ids` where given.
-
-        `base_url`: the server as a browser reaches it; the tracking URI where that is HTTP already. Raises
-        TrackingRefused where neither is.
-        """
-        base = (base_url or self.uri).rstrip("/")
-        if not base.startswith(("http://", "https://")):
-            raise TrackingRefused(f"{base} is no web address; pass base_url to link to MLflow's pages")
-        result = {"experiment": f"{base}/#/experiments/{self.experiment_id}"}
-        result |= {name: f"{base}/#/models/{name}" for name in sorted(REGISTERED.values())}
-        if run_ids:
-            runs, experiments = json.dumps(list(run_ids)), json.dumps([self.experiment_id])
-            result["compare"] = f"{base}/#/compare-runs?runs={quote(runs)}&experiments={quote(experiments)}"
-        return result
+    def keep_prompt(self, name: str, text: str) -> str:
+        """The version of a text in MLflow's prompt registry: a new one only where the text has changed."""
+        with _errors(f"keep the prompt {name}"):
+            newest = self._client.load_prompt(name, allow_missing=True, cache_ttl_seconds=0)
+            if newest is None or newest.template != text:
+                newest = self._client.register_prompt(name, text, commit_message="as the code has it now")
+            return str(newest.version)
 
     def runs_of(self, training_partition: date) -> dict[str, str]:
         """kind -> run id of the models logged for a training partition (the newest where it was trained again)."""

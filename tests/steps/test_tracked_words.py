@@ -36,6 +36,10 @@ def test_an_adapter_is_logged_once_and_the_registry_says_who_writes(platform_of:
     assert run.data.metrics["judged.answers"] == 18
     assert run.data.metrics["verified_difference"] == 0.0
     assert [data.dataset.name for data in run.inputs.dataset_inputs] == ["wordings of the template bank"]
+    assert run.data.tags["mktgen.prompts"] == "prompts:/mktgen-copywriter-prompts/1"
+    kept = client.load_prompt("mktgen-copywriter-prompts")
+    assert kept.version == 1, "the text has not changed, so neither has the version"
+    assert "Write a text message for customers who like coupons: {{item}} {{valid_to}}" in kept.template
     served = mlflow.pyfunc.load_model("models:/mktgen-copywriter/1")
     cell = json.dumps({"form": "sms", "language": "en", "tone": "deal", "slots": ["item", "valid_to"]})
     frame = pd.DataFrame({"table": ["cells"], "record": [cell]})
