@@ -345,6 +345,14 @@ class Tracking:
         with _errors(f"hand on {name} of {roles.partition}"):
             return hand_on(self._client, name, dict(self._registered(roles.task).tags), roles)
 
+    def keep_prompt(self, name: str, text: str) -> str:
+        """The version of a text in MLflow's prompt registry: a new one only where the text has changed."""
+        with _errors(f"keep the prompt {name}"):
+            newest = self._client.load_prompt(name, allow_missing=True, cache_ttl_seconds=0)
+            if newest is None or newest.template != text:
+                newest = self._client.register_prompt(name, text, commit_message="as the code has it now")
+            return str(newest.version)
+
     def runs_of(self, training_partition: date) -> dict[str, str]:
         """kind -> run id of the models logged for a training partition (the newest where it was trained again)."""
         with _errors(f"find the runs of {training_partition}"):

@@ -8,15 +8,18 @@ from typing import Final
 
 from mktgen import config
 from mktgen.copywriting import _weights
+from mktgen.copywriting.lessons import cells
+from mktgen.copywriting.llm import SYSTEM
 from mktgen.copywriting.serving import ADAPTER
 from mktgen.documents import CopyPromotion, CopywriterTraining, ModelEntry
 from mktgen.model_run import Input, ModelRun, Roles
 from mktgen.steps.runner import Run
 from mktgen.steps.tracked import NOT_TRACKED
-from mktgen.steps.training_words import LESSONS
+from mktgen.steps.training_words import LANGUAGE, LESSONS
 from mktgen.store import Manifest
 
 COPYWRITER: Final = "copywriter"
+PROMPT: Final = "mktgen-copywriter-prompts"  # in MLflow's prompt registry: of every cell, as the small model is asked
 _CAVEAT: Final = (
     "Wordings only: the product fills in the facts, and every message is verified before it is sent. Judged on cells (form, "
     "tone, facts) that were kept from training; answers that the verifier refuses come from the template bank."
@@ -38,9 +41,11 @@ def log_copywriter(run: Run, written: dict[str, Manifest]) -> list[str]:
     from mktgen import tracking  # late: mlflow takes seconds to import
 
     server = tracking.connect(uri)
+    prompts = "\n".join(f"{cell.key}\n{cell.short}\n" for cell in cells(LANGUAGE))
+    version = server.keep_prompt(PROMPT, f"{SYSTEM}\n\n{prompts}")
     with tempfile.TemporaryDirectory(prefix="mktgen-log-") as place:
         (Path(place) / ADAPTER).write_bytes(run.files("copywriter")[ADAPTER])
-        server.log_model_run(_model_run(run, promotion, Path(place)))
+        server.log_model_run(_model_run(run, promotion, Path(place), version))
     wanted = {"champion": promotion.serving, "rollback": promotion.previous}
     if promotion.role == "challenger":
         wanted["challenger"] = run.day
@@ -49,7 +54,7 @@ def log_copywriter(run: Run, written: dict[str, Manifest]) -> list[str]:
     return [f"MLflow {move.name}: {'moved' if move.moved else 'unchanged'} {move.aliases}"]
 
 
-def _model_run(run: Run, promotion: CopyPromotion, directory: Path) -> ModelRun:
+def _model_run(run: Run, promotion: CopyPromotion, directory: Path, prompts: str) -> ModelRun:
     trained = run.document("copywriter_training", CopywriterTraining)
     judged = promotion.challenger
     assert judged is not None
@@ -89,7 +94,11 @@ def _model_run(run: Run, promotion: CopyPromotion, directory: Path) -> ModelRun:
         caveat=_CAVEAT,
         judged="answers for cells that were kept from training",
         packages=("xllamacpp",),
-        tags={"mktgen.role": promotion.role, "mktgen.role_reason": promotion.reason},
+        tags={
+            "mktgen.role": promotion.role,
+            "mktgen.role_reason": promotion.reason,
+            "mktgen.prompts": f"prompts:/{PROMPT}/{prompts}",
+        },
     )
 
 

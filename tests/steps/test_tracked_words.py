@@ -36,6 +36,10 @@ def test_an_adapter_is_logged_once_and_the_registry_says_who_writes(platform_of:
     assert run.data.metrics["judged.answers"] == 18
     assert run.data.metrics["verified_difference"] == 0.0
     assert [data.dataset.name for data in run.inputs.dataset_inputs] == ["wordings of the template bank"]
+    assert run.data.tags["mktgen.prompts"] == "prompts:/mktgen-copywriter-prompts/1"
+    kept = client.load_prompt("mktgen-copywriter-prompts")
+    assert kept.version == 1, "the text has not changed, so neither has the version"
+    assert "Write a text message for customers who like coupons: {{item}} {{valid_to}}" in kept.template
     served = mlflow.pyfunc.load_model("models:/mktgen-copywriter/1")
     cell = json.dumps({"form": "sms", "language": "en", "tone": "deal", "slots": ["item", "valid_to"]})
     frame = pd.DataFrame({"table": ["cells"], "record": [cell]})
@@ -56,7 +60,7 @@ def test_the_whole_way_with_a_real_training_comes_to_the_same_bytes_again(
     report = copied(platform)
     store = platform.store
     trained = store.read_document(store.need("copywriter_training", PARTITION), CopywriterTraining)
-    assert trained.figures["kept_wordings_nats"] < trained.figures["kept_wordings_nats_before"] - 0.5
+    assert trained.figures["kept_wordings_nats"] < trained.curves["likelihood"][0] - 0.5
     promotion = store.read_document(store.need("copy_promotion", PARTITION), CopyPromotion)
     assert promotion.role == "champion"
     assert report.tally.malformed == 0
