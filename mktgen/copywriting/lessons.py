@@ -95,11 +95,11 @@ def lessons(language: Language, steps: int, prompts: int, answers: int, seed: in
     return [found[step * prompts : (step + 1) * prompts] for step in range(steps)]
 
 
-def whole(language: Language, kept: bool, each: int = 2) -> list[Lesson]:
-    """Up to `each` wordings of every cell that is taught: of those that are learned, or of those kept back."""
+def kept_wordings(language: Language, each: int = 1) -> list[Lesson]:
+    """Up to `each` of the wordings that are kept back, for every cell that is taught."""
     found = []
     for cell in cells(language):
-        mine = [one for one in _of(cell) if kept_back(_text(one)) == kept][:each]
+        mine = [one for one in _of(cell) if kept_back(_text(one))][:each]
         if mine and not kept_back(cell.key):
             found.append(Lesson(cell.short, tuple(cell.answer(wording) for wording in mine)))
     return found

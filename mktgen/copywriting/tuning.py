@@ -41,7 +41,7 @@ from mktgen.settings.words import TuningSettings
 
 WARM_UP: Final = 0.1  # of the steps of a phase
 CLIP: Final = 1.0  # of the gradient's norm
-PAIRS_AT_ONCE: Final = 8
+JUDGED_AT_ONCE: Final = 8  # lessons or pairs
 ADAPTER: Final = "adapter.safetensors"
 _MOMENTS: Final = "moments.safetensors"
 _PROGRESS: Final = "progress.json"
@@ -134,9 +134,12 @@ class Tuner:
             return [chosen - rejected for chosen, rejected in self._log_probabilities(pairs)]
 
     def likelihood(self, lessons: Sequence[Lesson]) -> float:
-        """Mean negative log-likelihood (nats) of a token; the mean of the lessons."""
+        """Mean negative log-likelihood (nats) of a token of the answers."""
+        values = []
         with self._reproducible(), torch.no_grad():
-            return sum(float(self._likelihood([lesson])) for lesson in lessons) / len(lessons)
+            for low in range(0, len(lessons), JUDGED_AT_ONCE):
+                values.append(self._token_log_probabilities(lessons[low : low + JUDGED_AT_ONCE])[0])
+        return -float(torch.cat(values).mean())
 
     def adapter(self) -> bytes:
         """The adapter as safetensors."""
@@ -206,8 +209,8 @@ class Tuner:
     def _log_probabilities(self, pairs: Sequence[Pair]) -> list[tuple[float, float]]:
         found: list[tuple[float, float]] = []
         with torch.no_grad():
-            for low in range(0, len(pairs), PAIRS_AT_ONCE):
-                said, _ = self._answers(pairs[low : low + PAIRS_AT_ONCE])
+            for low in range(0, len(pairs), JUDGED_AT_ONCE):
+                said, _ = self._answers(pairs[low : low + JUDGED_AT_ONCE])
                 found += [(chosen, rejected) for chosen, rejected in said.tolist()]
         return found
 

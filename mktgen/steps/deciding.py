@@ -11,14 +11,13 @@ import polars as pl
 from mktgen.config import config_version
 from mktgen.contracts import CATEGORY_SCORES, CUSTOMER_SCORES, ITEM_SCORES
 from mktgen.copywriting import brief, variants, writer
-from mktgen.documents import AllocationReport, LaunchEvidence, Promotion
+from mktgen.documents import AllocationReport, CopyReport, LaunchEvidence, Promotion
 from mktgen.execution.channels import channel_class
 from mktgen.models.base import CategoryModel, History, Model, VectorModel
 from mktgen.settings import FeatureSettings
-from mktgen.steps import learning_words, proposing, responding
+from mktgen.steps import drafting, learning_words, proposing, responding
 from mktgen.steps.data import days_between
 from mktgen.steps.dispatched import decisions_in_force
-from mktgen.steps.drafting import drafts_of
 from mktgen.steps.runner import Outcome, Platform, Read, Run
 from mktgen.steps.training import CAMPAIGN_TABLES, REDEMPTION, campaign_reads, training_day
 from mktgen.steps.validation import champion_days, load_model
@@ -313,7 +312,7 @@ def brief_reads(day: date, platform: Platform) -> list[Read]:
         *today(("segments",), day, "segment"),
         *today(("reasons",), day, "explain"),
         *today(("wording_model",), day, "learn_wording"),
-        *today(("wordings",), day, "write_copy"),
+        *today(("wordings", "copy_report"), day, "write_copy"),
         *today(("customer_classes", "response_scores"), day, "estimate_response"),
         catalogue(platform),
         *(read for read in campaign_reads(day, platform) if read.artefact in ("campaigns", "offers")),
@@ -328,7 +327,7 @@ def write_briefs(run: Run) -> Outcome:
     decisions, recommended, items, terms, profiles, campaigns = (run.table(name) for name in names)
     day = writer.Day(decisions, recommended, items, terms, profiles, campaigns)
     form = channel_class(settings.channel).form
-    pool = learning_words.pool(run, form, settings.languages[0], drafts_of(run.table("wordings")))
+    pool = learning_words.pool(run, form, settings.languages[0], drafting.drafts_of(run.table("wordings")))
     messages = writer.write_messages(day, settings, form, pool)
     drawn_from = pool.log()  # before briefs look at it for other cells
     told = variants.variants(day, settings.languages, {(pool.form, pool.language): pool})
@@ -348,7 +347,7 @@ def write_briefs(run: Run) -> Outcome:
             copy_examples=variants.examples(told, form),
             reasons=run.table("reasons").filter(pl.col("about") == "item"),
             versions=plan.versions,
-            notes=plan.notes,
+            notes=[*plan.notes, drafting.told(run.document("copy_report", CopyReport))],
             effects=None if effects.is_empty() else effects,
             classes=classes,
             next_experiment=plan.next_experiment,

@@ -178,13 +178,21 @@ def _drafted(
         prompts_sha256=prompts_digest(prompts) if prompts else "", languages=dict(languages), cells=len(prompts),
         tally=counted(tally, list(unlike.values())),
     )  # fmt: skip
+    return Outcome(
+        tables={"wordings": table_of(unlike.values())}, documents={"copy_report": report}, notes=[told(report)]
+    )
+
+
+def told(report: CopyReport) -> str:
+    """Who wrote the day's words, and what the template bank had to give, for the notes of the strategy."""
+    if not report.model:
+        return f"words: by the template bank; {report.reason}"
     counts = report.tally
-    notes = [reason] if not model else [
-        f"{len(unlike)} wordings by {model}; {counts.fallback_share:.0%} of those wanted must come from the bank, "
-        f"{counts.verbatim_share:.0%} are the bank's word for word",
-        *([f"asking ended early: {counts.stopped}"] if counts.stopped else []),
-    ]  # fmt: skip
-    return Outcome(tables={"wordings": table_of(unlike.values())}, documents={"copy_report": report}, notes=notes)
+    early = f"; asking ended early: {counts.stopped}" if counts.stopped else ""
+    return (
+        f"words: {report.model} gave {counts.verified} of {counts.wanted} wordings wanted beside the template bank "
+        f"(fallback {counts.fallback_share:.0%}), {counts.verbatim_share:.0%} of them the bank's own{early}"
+    )
 
 
 def table_of(drafts: Iterable[Wording]) -> pl.DataFrame:

@@ -10,7 +10,7 @@ from mktgen.contracts import WORDING_PAIRS
 from mktgen.copywriting import _weights
 from mktgen.copywriting.judging import Answers as Judged
 from mktgen.copywriting.judging import answers, drafts, judged_cells, verified_difference
-from mktgen.copywriting.lessons import cells, kept_back, lessons, pairs, whole
+from mktgen.copywriting.lessons import cells, kept_back, kept_wordings, lessons, pairs
 from mktgen.copywriting.preference import Preference
 from mktgen.copywriting.preference_use import expected_gain
 from mktgen.copywriting.serving import ADAPTER
@@ -60,11 +60,9 @@ def train_copywriter(run: Run) -> Outcome:
     tuning, seed = settings.tuning, run.settings.seed
     told = lessons(LANGUAGE, tuning.steps, tuning.prompts, tuning.answers, seed)
     tuner = Tuner(tuning, seed, tuning.threads)
-    kept_ones = whole(LANGUAGE, kept=True)
-    figures = {"kept_wordings_nats_before": tuner.likelihood(kept_ones)}
     checkpoints = S3Checkpoints(run.platform.objects, f"{checkpoint_prefix(run.run_id)}copywriter", writes=True)
     progress = tuner.learn(told, learned, checkpoints, lambda line: print(f"[copywriter] {line}", flush=True))
-    figures["kept_wordings_nats"] = tuner.likelihood(kept_ones)
+    figures = {"kept_wordings_nats": tuner.likelihood(kept_wordings(LANGUAGE))}
     if judged:
         margins = tuner.margins(judged)
         figures["kept_pairs_preferred"] = sum(margin > 0 for margin in margins) / len(margins)
@@ -79,8 +77,7 @@ def train_copywriter(run: Run) -> Outcome:
     )  # fmt: skip
     note = (
         f"{report.wordings} wordings and {report.pairs} pairs; loss {progress.likelihood[0]:.2f} to "
-        f"{progress.likelihood[-1]:.2f} nats a token, of wordings kept back {figures['kept_wordings_nats_before']:.2f} to "
-        f"{figures['kept_wordings_nats']:.2f}"
+        f"{progress.likelihood[-1]:.2f} nats a token, {figures['kept_wordings_nats']:.2f} of wordings kept back"
     )
     return Outcome(
         documents={"copywriter_training": report}, files={"copywriter": {ADAPTER: adapter, LESSONS: body}}, notes=[note]
@@ -96,14 +93,14 @@ def _untrained(run: Run, reason: str) -> CopywriterTraining:
 
 # -- who writes -----------------------------------------------------------------------------------------------------------
 def promote_reads(training: date, platform: Platform) -> list[Read]:
-    own = [Read(name, (training,), True, "train_copywriter") for name in ("copywriter_training",)]
+    own = Read("copywriter_training", (training,), True, "train_copywriter")
     if platform.settings.copywriting.engine != "embedded":
-        return own
+        return [own]
     before = newest_before("copy_promotion", training, platform)
     found = platform.store.currents("copy_promotion", before)
     serving = platform.store.read_document(found[0], CopyPromotion).serving if found else None
     return [
-        *own,
+        own,
         Read("copywriter", (*((serving,) if serving else ()), training), True, "train_copywriter"),
         Read("copy_promotion", before, required=False),
         Read("wording_model", newest_before("wording_model", training, platform), required=False),

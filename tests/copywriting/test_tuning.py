@@ -12,7 +12,7 @@ from mktgen.contracts import WORDING_PAIRS
 from mktgen.copywriting._packing import pack
 from mktgen.copywriting.bank import bank
 from mktgen.copywriting.judging import verified_difference
-from mktgen.copywriting.lessons import Pair, cells, in_bank, kept_back, lessons, pairs, verbatim_share, whole
+from mktgen.copywriting.lessons import Pair, cells, in_bank, kept_back, kept_wordings, lessons, pairs, verbatim_share
 from mktgen.copywriting.llm import Embedded
 from mktgen.copywriting.phrasing import Budget, Phraser, faults
 from mktgen.copywriting.request import Request
@@ -25,7 +25,7 @@ def test_what_is_kept_back_is_never_taught() -> None:
     apart = {cell.short for cell in cells("en") if kept_back(cell.key)}
     assert apart
     assert apart.isdisjoint(lesson.prompt for lesson in told)
-    kept_answers = {answer for lesson in whole("en", kept=True, each=1_000) for answer in lesson.answers}
+    kept_answers = {answer for lesson in kept_wordings("en", each=1_000) for answer in lesson.answers}
     assert kept_answers
     assert kept_answers.isdisjoint(answer for lesson in told for answer in lesson.answers)
 
@@ -128,9 +128,9 @@ def test_it_learns_goes_on_where_it_was_killed_and_its_adapter_speaks(tmp_path: 
     taught = [
         Pair(lesson.prompt, lesson.answers[0], lesson.answers[-1], 1.0) for step in told[:2] for lesson in step
     ]  # fmt: skip
-    before = tuner.likelihood(whole("en", kept=True, each=1))
+    before = tuner.likelihood(kept_wordings("en"))
     straight = tuner.learn(told, taught, Kept(-1), lambda line: None)
-    wanted, after = tuner.gguf(), tuner.likelihood(whole("en", kept=True, each=1))
+    wanted, after = tuner.gguf(), tuner.likelihood(kept_wordings("en"))
     assert len(straight.likelihood) == 12
     assert after < before - 0.5, "wordings that were kept back have become likelier"
     assert straight.preference[-1] < straight.preference[0]

@@ -56,7 +56,7 @@ def test_the_whole_way_with_a_real_training_comes_to_the_same_bytes_again(
     report = copied(platform)
     store = platform.store
     trained = store.read_document(store.need("copywriter_training", PARTITION), CopywriterTraining)
-    assert trained.figures["kept_wordings_nats"] < trained.figures["kept_wordings_nats_before"] - 0.5
+    assert trained.figures["kept_wordings_nats"] < trained.curves["likelihood"][0] - 0.5
     promotion = store.read_document(store.need("copy_promotion", PARTITION), CopyPromotion)
     assert promotion.role == "champion"
     assert report.tally.malformed == 0
