@@ -13,9 +13,11 @@ import polars as pl
 import pytest
 
 from mktgen import pipeline
-from mktgen.contracts import CLICKS, DECISIONS, MESSAGES, SENDS, WORDING_PAIRS, WORDING_POOL
+from mktgen.contracts import CLICKS, DECISIONS, MESSAGES, REASONS, SENDS, WORDING_PAIRS, WORDING_POOL
 from mktgen.copywriting.pool import Pool
 from mktgen.copywriting.preference import Preference
+from mktgen.copywriting.preference_fit import fit
+from mktgen.copywriting.traits import TRAITS
 from mktgen.copywriting.wording import TONES, Wording
 from mktgen.documents import Approval, PublishedStrategy, WordingReport
 from mktgen.errors import MissingArtefact, TransientError
@@ -23,7 +25,10 @@ from mktgen.feedback.clicks import impressions
 from mktgen.steps.runner import Platform
 from mktgen.store import Provenance
 from tests.steps.conftest import PlatformOf
-from tests.support.words_world import KNOWN, SEGMENTS
+from tests.support.campaign_world import PARTITION
+from tests.support.decided_day import WRITE, prepare
+from tests.support.decided_day import run as decide
+from tests.support.words_world import KNOWN, SEGMENTS, taste, trials
 
 SENT = date(2017, 6, 5)
 OVER = SENT + timedelta(days=3)
@@ -105,14 +110,14 @@ def market(platform_of: PlatformOf) -> Platform:
 def test_what_is_clicked_more_is_chosen_more(market: Platform) -> None:
     dispatched(market)
     assert f"messages of {SENT} were clicked" in run(market, "collect_clicks", OVER)[0]
-    trials = market.store.read_table(market.store.need("wording_trials", OVER))
-    assert trials["sends"].sum() == len(SEGMENTS) * (PER_SEGMENT - 2), (
+    counted = market.store.read_table(market.store.need("wording_trials", OVER))
+    assert counted["sends"].sum() == len(SEGMENTS) * (PER_SEGMENT - 2), (
         "neither what was refused nor other words than drawn"
     )
     run(market, "learn_wording", TODAY)
     found = report(market)
     assert found.learned
-    assert found.sends == trials["sends"].sum()
+    assert found.sends == counted["sends"].sum()
     assert found.held_out_segments == ["s04", "s06"]
     assert found.judge
     files = market.store.read_files(market.store.need("wording_model", TODAY), "")
@@ -163,8 +168,8 @@ def test_a_click_that_comes_too_late_is_none(market: Platform) -> None:
     made.append(("other:1", "other", one["customer_id"], OVER))
     market.store.write_table("clicks", OVER, pl.DataFrame(made, schema=CLICKS.columns, orient="row"), AGAIN)
     run(market, "collect_clicks", OVER)
-    trials = market.store.read_table(market.store.need("wording_trials", OVER))
-    assert trials["clicks"].sum() == 1
+    counted = market.store.read_table(market.store.need("wording_trials", OVER))
+    assert counted["clicks"].sum() == 1
     late = impressions(sends, pl.DataFrame(made, schema=CLICKS.columns, orient="row"), 2, OVER)
     assert not late["clicked"].any()
 
@@ -210,3 +215,29 @@ def test_each_days_model_is_a_run_and_a_version_that_answers_as_the_loop_does(
     assert told["best"].tolist() == Preference.from_bytes(files["model.npz"]).best(pool, 0)
     assert (told["low"] < told["click_rate"]).all()
     assert (told["click_rate"] < told["high"]).all()
+
+
+def test_a_days_messages_are_drawn_by_what_was_learned(platform_of: PlatformOf) -> None:
+    """Of a taste for questions: they are most of the messages where they can be, by the chances that are logged."""
+    market = platform_of(source=MARKET)
+    prepare(market)
+    decide(market, "segment", "learn_response", "promote_response", "estimate_response", "judge_policy", "allocate")
+    market.store.write_table("reasons", PARTITION, REASONS.empty(), BY)
+    strong = taste(0, 0.0, 0.0, 0.0)
+    strong.common[[trait.name for trait in TRAITS].index("question")] = 2.0
+    learned = fit(trials(strong, 3), 30)
+    market.store.write_files("wording_model", PARTITION, {"model.npz": learned.to_bytes()}, BY)
+    decide(market, *WRITE[1:])
+    drawn_from, messages = (
+        market.store.read_table(market.store.need(name, PARTITION)) for name in ("wording_pool", "messages")
+    )
+    sums = drawn_from.group_by("cell").agg(pl.col("chance").sum(), pl.col("chance").min().alias("least"))
+    assert sums["chance"].to_list() == pytest.approx([1.0] * sums.height)
+    assert sums["least"].min() > 0
+    asked = pl.col("subject").str.contains("?", literal=True) | pl.col("body").str.contains("?", literal=True)
+    likely = drawn_from.filter(asked).group_by("cell").agg(pl.col("chance").sum())["chance"]
+    assert likely.min() > 0.8  # type: ignore[operator]
+    assert messages.select(asked.mean()).item() > 0.6
+    logged = messages.join(drawn_from.select("cell", "wording_id", "chance"), on=["cell", "wording_id"])
+    assert logged["wording_propensity"].to_list() == pytest.approx(logged["chance"].to_list())
+    assert logged.height == messages.height
