@@ -67,8 +67,8 @@ def audit(evidence: Evidence) -> Audit:
     for anchor in evidence.anchors:
         if anchor.hash not in hashes:
             wrong.append(
-                f"{anchor.where} names an entry with hash {anchor.hash[:12]}, and the trail has none: entries were removed at "
-                f"its end (it ends with entry {due - 1}) or written anew"
+                f"{anchor.where} names an entry with hash {anchor.hash[:12] or 'unknown'}, and the trail has none: entries "
+                f"were removed at its end (it ends with entry {due - 1}) or written anew"
             )
     wrong += _artefacts(entries, evidence)
     return Audit(entries, wrong)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import TypeVar
 
-from mktgen.documents import Approval, ContactProof
+from mktgen.documents import Approval, ContactProof, Document
 from mktgen.errors import MktgenError
 from mktgen.execution import auditor
 from mktgen.execution.auditor import Anchor, Audit, Evidence
 from mktgen.steps.dispatched import stored_runs
 from mktgen.steps.runner import Platform
 from mktgen.store import Manifest, parse_uri
+
+D = TypeVar("D", bound=Document)
 
 
 @dataclass(frozen=True)
@@ -44,22 +47,24 @@ def audit_day(platform: Platform, day: date) -> Audited:
 
 
 def _answers(platform: Platform, answers: Iterable[Manifest]) -> list[Anchor]:
-    found = []
-    for manifest in answers:
-        try:
-            head = platform.store.read_document(manifest, Approval).audit_head
-        except MktgenError as error:
-            head = f"nothing: {error}"
-        found.append(Anchor(manifest.folder, head))
-    return found
+    return [_anchor(platform, manifest, Approval, lambda answer: answer.audit_head) for manifest in answers]
 
 
 def _proof(platform: Platform, day: date) -> list[Anchor]:
     manifest = platform.store.current("contact_proof", day)
-    if manifest is None:
-        return []
-    proof = platform.store.read_document(manifest, ContactProof)
-    return [Anchor(manifest.folder, given.digest) for given in proof.inputs if given.name == "audit"]
+    return [] if manifest is None else [_anchor(platform, manifest, ContactProof, _begun)]
+
+
+def _begun(proof: ContactProof) -> str:
+    return next((given.digest for given in proof.inputs if given.name == "audit"), "")
+
+
+def _anchor(platform: Platform, manifest: Manifest, kind: type[D], hash_in: Callable[[D], str]) -> Anchor:
+    """What can't be read has no hash that the trail could have."""
+    try:
+        return Anchor(manifest.folder, hash_in(platform.store.read_document(manifest, kind)))
+    except MktgenError as error:
+        return Anchor(f"{manifest.folder} ({error})", "")
 
 
 def _mlflow(platform: Platform, day: date) -> list[Anchor]:

@@ -37,8 +37,9 @@ def dispatched_decisions(platform: Platform, sends: Iterable[Manifest]) -> tuple
 
 def approvals(platform: Platform, day: date) -> tuple[Manifest, ...]:
     """Every answer that was given to a strategy of the day. Two that approve: two strategies may have been sent, even if only
-    the second dispatch came to its end."""
-    return tuple(stored_runs(platform.store, "approval", day))
+    the second dispatch came to its end. Those written under an older contract are left out: they can't be read."""
+    found, readable = stored_runs(platform.store, "approval", day), Approval.fingerprint()
+    return tuple(manifest for manifest in found if manifest.contract == readable)
 
 
 def followed_decisions(platform: Platform, days: Iterable[date]) -> tuple[Manifest, ...]:

@@ -64,10 +64,17 @@ def evaluate_strategy(run: Run) -> Outcome:
     )
     status = "stopped" if evaluation.stopped else "evaluated"
     strategy = draft.model_copy(update={"status": status, "evaluation": evaluation, "launch": launch})
-    stop = GateFailed(f"strategy of {run.day} stopped: {'; '.join(evaluation.reasons)}") if evaluation.stopped else None
+    stop = GateFailed(_stopped(run.day, evaluation.reasons)) if evaluation.stopped else None
     notes = [f"{_mark(gate.passed)} {gate.name}: {gate.detail}" for gate in evaluation.gates]
     notes += [f"refused {refusal.metric}: {', '.join(refusal.missing)}" for refusal in evaluation.refused]
     return Outcome(documents={"strategy": strategy}, notes=notes, stop=stop)
+
+
+def _stopped(day: date, reasons: list[str]) -> str:
+    return (
+        f"strategy of {day} stopped: {'; '.join(reasons)}. Nobody is asked and nothing is sent. All gates are on the "
+        "strategy's page and in its MLflow run; docs/operating.md says what to do about each"
+    )
 
 
 def _mark(passed: bool | None) -> str:

@@ -20,6 +20,7 @@ from mktgen.feedback.measurement import measure
 from mktgen.metrics import LIVE
 from mktgen.model_card import OUTCOME, verdict
 from mktgen.model_run import Input, PlainRun, bounded
+from mktgen.steps.dispatched import approvals
 from mktgen.steps.launching import approval_text
 from mktgen.steps.released import release_of
 from mktgen.steps.runner import Platform, Run
@@ -138,13 +139,13 @@ def _campaign_identity(day: date, strategy_run: str, campaign: str) -> dict[str,
 def log_release(run: Run, written: dict[str, Manifest]) -> list[str]:
     """After `publish`."""
     release = release_of(run.platform, written["published"])
-    return _amend(run.platform, run.day, release.run, "published", {}, [])
+    return _amend(run.platform, run.day, release.run, {}, [])
 
 
 def log_answer(platform: Platform, answer: Approval, entry: Entry) -> list[str]:
     """After a person's answer: who, when, and why."""
     tags = {"mktgen.answered_by": answer.responder, "mktgen.answered_at": entry.at, "mktgen.answer_note": answer.note}
-    return _amend(platform, answer.partition, answer.strategy_run, entry.what, tags, [])
+    return _amend(platform, answer.partition, answer.strategy_run, tags, [])
 
 
 def log_dispatch(run: Run, written: dict[str, Manifest]) -> list[str]:
@@ -152,17 +153,17 @@ def log_dispatch(run: Run, written: dict[str, Manifest]) -> list[str]:
     proof = run.platform.store.read_document(written["contact_proof"], ContactProof)
     answer = run.document("approval", Approval)
     metrics = [(f"dispatch.{name}", float(count), 0) for name, count in sorted(proof.counts.items())]
-    return _amend(run.platform, run.day, answer.strategy_run, "dispatched", {}, metrics)
+    return _amend(run.platform, run.day, answer.strategy_run, {}, metrics)
 
 
-def _amend(
-    platform: Platform, day: date, strategy_run: str, status: str, tags: Mapping[str, str], metrics: Metrics
-) -> list[str]:
-    """Status, the head of the audit trail, and the report with the trail in it."""
+def _amend(platform: Platform, day: date, strategy_run: str, tags: Mapping[str, str], metrics: Metrics) -> list[str]:
+    """How far it came, the head of the audit trail, and the report with the trail in it: by what is stored, so that a rerun
+    of an earlier step takes nothing back."""
     server = _connect(platform)
     if server is None:
         return []
     trail = audit.read(platform.objects, day)
+    status = [entry.what for entry in trail if entry.strategy_run == strategy_run and entry.what != "begun"][-1]
     manifest = platform.store.manifest_of_run("strategy", day, strategy_run)
     files = {}
     if manifest is not None:
@@ -194,8 +195,8 @@ def log_realised(run: Run, written: dict[str, Manifest]) -> list[str]:
 
 def _log_day(run: Run, server: Tracking, day: date, measured: FeedbackReport) -> bool:
     platform = run.platform
-    answer = platform.store.current("approval", day)
-    strategy_run = platform.store.read_document(answer, Approval).strategy_run if answer else ""
+    answers = [platform.store.read_document(found, Approval) for found in approvals(platform, day)]
+    strategy_run = next((answer.strategy_run for answer in answers if answer.approved), "")
     manifest = platform.store.manifest_of_run("strategy", day, strategy_run) if strategy_run else None
     if manifest is None:
         return False

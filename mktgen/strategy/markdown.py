@@ -17,12 +17,14 @@ import polars as pl
 from mktgen.documents import Campaign, Gate, Interval, Strategy
 
 SAMPLES: Final = 3
-LONGEST: Final = 24_000  # characters of the source where all is punctuation; a usual one is a tenth of it
+LONGEST: Final = 40_000  # characters of the source where every sign needs its escape; a usual text has 3,000
 _CAMPAIGNS, _OFFERS, _REASONS, _REFUSED = 4, 3, 3, 6
 _PHRASE, _SENTENCE, _MESSAGE = 80, 250, 900  # characters of a name, of a reason, of a message as it is read
-_PUNCTUATION: Final = re.compile(r"([!-/:-@\[-`{-~])")
-# What readers of Markdown make links of although nobody marked it as one, escaped or not: cut by a sign of no width.
-_LINKS: Final = re.compile(r"(?<=:)(?=\\/)|(?<=w)(?=\\\.)|(?<=@)")
+# All that means something. Airflow's reader and MLflow's both know these escapes and entities, and no others alike.
+_ESCAPES: Final = {sign: f"\\{sign}" for sign in "\\`*_[]~|#+-=.)"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+_SIGNS: Final = str.maketrans(_ESCAPES)
+# What they make links of although nobody marked it as one, escaped or not: cut by a sign of no width.
+_LINKS: Final = re.compile(r"(?<=:)(?=/)|(?<=w)(?=\.)|(?<=@)", re.IGNORECASE)
 _CUT: Final = "\u2060"
 _STANDING: Final = {
     "proven": "Proven", "experiment": "An experiment", "futile": "Nothing to explore", "not_judged": "Not judged",
@@ -58,7 +60,7 @@ def approval_text(strategy: Strategy, shown: Iterable[Sample]) -> str:
         [f"**{strategy.source}**: {plain(strategy.source_notice, _SENTENCE)}"],
         [f"- {line}" for line in (*_who(strategy), *_money(strategy), *_standing(strategy), *_gates(strategy))],
         ["### Campaigns", "", *_campaigns(strategy)],
-        *([f"### {len(told)} messages, as customers will read them", "", *_messages(told)] for told in [list(shown)] if told),
+        *(["### Messages, as customers will read them", "", *_messages(told)] for told in [list(shown)] if told),
     ]  # fmt: skip
     return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
 
@@ -69,7 +71,7 @@ def plain(text: str, longest: int = _PHRASE) -> str:
         letter for letter in " ".join(text.split()) if unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Co")
     )
     short = seen if len(seen) <= longest else f"{seen[: longest - 1]}…"
-    return _LINKS.sub(_CUT, _PUNCTUATION.sub(r"\\\1", short))
+    return _LINKS.sub(_CUT, short).translate(_SIGNS)
 
 
 def literal(text: str, longest: int = _MESSAGE) -> list[str]:
@@ -119,10 +121,16 @@ def _gates(strategy: Strategy) -> list[str]:
     told += [f"and {len(failed) - _REASONS} more"] if len(failed) > _REASONS else []
     refused = evaluation.refused[:_REFUSED]
     if refused:
-        words = "; ".join(f"{plain(one.metric)} (needs {plain(', '.join(one.missing))})" for one in refused)
+        words = "; ".join(
+            f"{plain(one.metric)} (needs {plain(', '.join(map(_lacking, one.missing)))})" for one in refused
+        )
         more = len(evaluation.refused) - len(refused)
         told.append(f"**Not known**, because the data can't support it: {words}{f'; and {more} more' if more else ''}")
     return told
+
+
+def _lacking(capability: str) -> str:
+    return capability.removeprefix("has_").replace("_", " ")
 
 
 def _failed(gate: Gate) -> str:

@@ -58,7 +58,7 @@ def approve() -> HITLOperator:
         ),
         options=[APPROVE, REJECT],
         defaults=[REJECT],
-        params={"note": Param("", type="string", title="Note", description=NOTE, maxLength=2000)},
+        params={"note": Param(None, type=["null", "string"], title="Note", description=NOTE, maxLength=2000)},
         response_timeout=ANSWER_WITHIN,
         execution_timeout=None,
     )
@@ -77,7 +77,7 @@ def record_approval(shown: dict[str, Any], answer: dict[str, Any]) -> dict[str, 
     partition, store = partition_of(get_current_context()), open_store()
     approved = answer["chosen_options"] == [APPROVE]
     who = (answer.get("responded_by_user") or {}).get("name") or "nobody (no answer in time)"
-    note = str((answer.get("params_input") or {}).get("note", ""))
+    note = str((answer.get("params_input") or {}).get("note") or "")
     log.info("%s by %s%s", "approved" if approved else "rejected", who, f": {note}" if note else "")
     result = report(pipeline.record_approval(partition, approved, who, note, shown=shown["run_id"]))
     kept = store.read_document(store.need("approval", partition), Approval)

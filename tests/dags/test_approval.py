@@ -12,8 +12,8 @@ from mktgen.documents import PublishedStrategy
 from mktgen.errors import NotAllowed
 from mktgen.store import ObjectStore, Store
 from tests.dags.conftest import as_task
-from tests.dags.test_ui import DAY, provenance, strategy
 from tests.execution.conftest import decision, decisions, messages_for
+from tests.support.any_strategy import DAY, provenance, strategy
 
 PAGE = f"http://airflow.test/mktgen/strategies/{DAY}"
 
@@ -115,7 +115,7 @@ def test_silence_is_kept_as_a_rejection_by_nobody(dagbag: Any, store_environment
     store = Store(store_environment)
     publish(store, DAY, "r1")
     record = dagbag.dags["marketing_execution"].task_dict["record_approval"].python_callable
-    silence = {"chosen_options": ["Reject"], "params_input": {}, "responded_by_user": None, "responded_at": None}
+    silence = {"chosen_options": ["Reject"], "params_input": {"note": None}, "responded_by_user": None}
     with as_task(DAY.isoformat()):
         assert record(shown("p-r1"), silence) == {}
     kept = store.read_document(store.need("approval", DAY), Approval)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import httpx
 from playwright.sync_api import Locator, Page, sync_playwright
@@ -75,13 +76,52 @@ def settled(page: Page, *texts: str) -> None:
     page.wait_for_timeout(2_000)
 
 
+def experiment(instance: Parts, name: str) -> str:
+    """The id of an experiment of MLflow."""
+    query = {"experiment_name": name}
+    found = httpx.get(f"{instance.mlflow_url}/api/2.0/mlflow/experiments/get-by-name", params=query).json()
+    return str(found["experiment"]["experiment_id"])
+
+
+def strategies(instance: Parts) -> list[dict[str, Any]]:
+    """The runs of strategies, the newest day first."""
+    asked = {"experiment_ids": [experiment(instance, "mktgen-strategies")], "filter": "tags.`mktgen.kind` = 'strategy'",
+             "order_by": ["params.partition DESC"]}  # fmt: skip
+    found = httpx.post(f"{instance.mlflow_url}/api/2.0/mlflow/runs/search", json=asked).json()
+    return list(found.get("runs", []))
+
+
+def runs_page(instance: Parts, name: str) -> str:
+    # MLflow opens on views for language models unless the address says which kind of work is meant.
+    return f"{instance.mlflow_url}/#/experiments/{experiment(instance, name)}/runs?workflowType=machine_learning"
+
+
 def compare_models(page: Page, instance: Parts, metrics: str) -> None:
     """MLflow's charts of all runs, those of the metrics that match a pattern; the assistant's panel closed."""
-    query = {"experiment_name": "mktgen-behaviour"}
-    found = httpx.get(f"{instance.mlflow_url}/api/2.0/mlflow/experiments/get-by-name", params=query).json()
-    runs = f"{instance.mlflow_url}/#/experiments/{found['experiment']['experiment_id']}/runs"
-    # MLflow opens on views for language models unless the address says which kind of work is meant.
-    page.goto(f"{runs}?workflowType=machine_learning&compareRunsMode=CHART")
+    page.goto(f"{runs_page(instance, 'mktgen-behaviour')}&compareRunsMode=CHART")
     page.get_by_placeholder("Search metric charts").fill(metrics)
     page.get_by_role("button", name="Close", exact=True).last.click()
     settled(page, "Model metrics")
+
+
+def list_strategies(page: Page, instance: Parts) -> None:
+    """The runs of strategies, with what a reviewer looks at beside their names; the assistant's panel closed."""
+    page.goto(runs_page(instance, "mktgen-strategies"))
+    settled(page, "strategy 20")
+    page.get_by_role("button", name="Close", exact=True).last.click()
+
+
+def open_report(page: Page, instance: Parts, run_id: str, name: str, title: str) -> None:
+    """An HTML artefact of a strategy's run, as MLflow shows it."""
+    where = f"{instance.mlflow_url}/#/experiments/{experiment(instance, 'mktgen-strategies')}/runs/{run_id}"
+    page.goto(f"{where}/artifacts/{name}")
+    page.frame_locator("iframe").get_by_text(title).first.wait_for()
+    page.get_by_role("button", name="Close", exact=True).last.click()
+    page.wait_for_timeout(1_000)
+
+
+def rollback_form(page: Page, instance: Parts) -> None:
+    page.goto(f"{instance.airflow_url}/dags/marketing_rollback")
+    page.get_by_role("button", name="Trigger").first.click()
+    page.locator("[role=dialog][aria-modal=true][data-state=open]").get_by_text("release").first.wait_for()
+    page.wait_for_timeout(1_000)

@@ -173,3 +173,18 @@ def test_what_a_person_sees_afterwards(instance: Parts, airflow: Airflow, again:
     with browser.opened() as page:
         browser.compare_models(page, instance, "at_10")
         page.screenshot(path=shots / "mlflow.png")
+
+
+def test_what_an_analyst_and_a_reviewer_find(instance: Parts, again: Again, shots: Path) -> None:
+    with browser.opened() as page:
+        browser.log_in(page, instance)
+        browser.rollback_form(page, instance)
+        page.screenshot(path=shots / "rollback-form.png")
+    found = browser.strategies(instance)
+    assert len(found) >= len(PLAN.days)
+    with browser.opened() as page:
+        browser.list_strategies(page, instance)
+        page.screenshot(path=shots / "mlflow-strategies.png")
+    with browser.opened() as page:
+        browser.open_report(page, instance, found[0]["info"]["run_id"], "report.html", f"Strategy of {PLAN.last}")
+        page.screenshot(path=shots / "mlflow-report.png")

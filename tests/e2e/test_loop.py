@@ -20,8 +20,10 @@ from local.demo import FOLLOWERS, LOOP, SHOP_TIMEZONE, Plan
 from local.parts import LOGIN, Parts
 from local.summary import Facts
 from local.terminal import Terminal
+from mktgen import tracking
 from mktgen.documents import Approval, FeedbackReport, Promotion, Strategy
 from mktgen.pipeline import STEPS
+from mktgen.steps.checking import audit_day
 from mktgen.steps.proving import prove_export
 from mktgen.steps.runner import Platform
 from tests.e2e.instance import (
@@ -166,6 +168,21 @@ def test_the_dispatch_is_proven_by_the_independent_checker(played: Facts) -> Non
     proven = prove_export(Platform.from_environment(), str(PLAN.last))
     assert proven.holds, proven.text
     assert proven.evidence.proof.counts["sent"] > 0
+
+
+def test_the_audit_trail_holds_and_says_who_approved(played: Facts) -> None:
+    audited = audit_day(Platform.from_environment(), PLAN.last)
+    assert audited.holds, audited.text
+    assert [(entry["what"], entry["who"]) for entry in audited.audit.entries] == [
+        ("published", "step publish"), ("approved", LOGIN), ("begun", "step dispatch"), ("dispatched", "step dispatch"),
+    ]  # fmt: skip
+
+
+def test_mlflow_has_one_run_per_strategy_with_what_became_of_it(played: Facts) -> None:
+    logged = tracking.connect(Platform.from_environment().environment.mlflow_uri, tracking.STRATEGIES)
+    status = logged.tags({"mktgen.kind": "strategy", "mktgen.partition": str(PLAN.last)}, "mktgen.status")
+    assert list(status.values()) == ["dispatched"]
+    assert len(logged.tags({"mktgen.kind": "strategy"}, "mktgen.status")) == len(PLAN.days)
 
 
 def test_mlflow_has_one_run_per_kind_and_champions(played: Facts) -> None:

@@ -57,7 +57,7 @@ def test_a_source_nobody_can_be_reached_in_is_not_judged_and_says_so(platform_of
     assert "nothing is known yet" in made.next_experiment.reason
     published = platform.store.need("published", PARTITION)
     text = platform.objects.get(f"{published.folder}/document.json") or b""
-    for words in (b"**Who**", b"**On past trials**: Not judged", b"**Not known**", b"messages, as customers will read"):
+    for words in (b"**Who**", b"**On past trials**: Not judged", b"**Not known**", b"Messages, as customers will read"):
         assert words in text
 
 

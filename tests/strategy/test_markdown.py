@@ -117,7 +117,7 @@ def test_a_message_is_shown_as_it_is_and_never_leaves_its_block(text: str) -> No
     assert shown.splitlines() == [line.replace("\0", "\ufffd") for line in text.splitlines()]
 
 
-@pytest.mark.parametrize("words", [*HOSTILE, "!", "`"])
+@pytest.mark.parametrize("words", [*HOSTILE, "&", "`"])
 def test_whatever_a_strategy_holds_its_text_is_short_and_has_no_links_or_pictures(words: str) -> None:
     long = words * 1_000
     base = make_day().strategy

@@ -18,8 +18,9 @@ from mktgen.steps.runner import Platform
 from mktgen.steps.why import why
 from mktgen.store import ObjectStore, Provenance
 from tests.steps.conftest import platform_on
+from tests.support.any_strategy import strategy
 from tests.support.decided_day import BY
-from tests.support.pages_world import DAY, HOSTILE, HOSTILE_DAY, SECTIONS, STOPPED_DAY, UNREADABLE_DAY, strategy
+from tests.support.pages_world import DAY, HOSTILE, HOSTILE_DAY, SECTIONS, STOPPED_DAY, UNREADABLE_DAY
 from tests.ui.conftest import Get, asked, mounted
 
 OF_DAY = f"/api/strategies/{DAY}"
