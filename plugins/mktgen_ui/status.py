@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
+from mktgen.contracts import ContractError
 from mktgen.documents import Approval, PublishedStrategy, Strategy
 from mktgen.store import Manifest, Store, parse_uri
 
@@ -32,14 +33,21 @@ def standing(store: Store, partition: date, run: str = "") -> Standing | None:
     if release is not None:
         shown = store.read_document(release, PublishedStrategy).strategy_uri
         release = release if parse_uri(shown)[2] == manifest.run else None
-    answer = store.current("approval", partition) if release is not None else None
-    approval = None if answer is None else store.read_document(answer, Approval)
-    if approval is not None and approval.strategy_run != manifest.run:
-        approval = None
+    approval = _answer(store, partition, manifest.run) if release is not None else None
     status = _status(strategy, release is not None, approval)
     if run and current is not None and current.run != run:
         status = "replaced"
     return Standing(manifest, strategy, status, release.run if release else None, approval)
+
+
+def _answer(store: Store, partition: date, strategy_run: str) -> Approval | None:
+    """The answer to this very strategy; one kept under an older contract can't be read, and nothing is sent by it either."""
+    manifest = store.current("approval", partition)
+    try:
+        approval = None if manifest is None else store.read_document(manifest, Approval)
+    except ContractError:
+        return None
+    return approval if approval is not None and approval.strategy_run == strategy_run else None
 
 
 def _status(strategy: Strategy, published: bool, approval: Approval | None) -> str:

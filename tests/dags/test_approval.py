@@ -12,8 +12,8 @@ from mktgen.documents import PublishedStrategy
 from mktgen.errors import NotAllowed
 from mktgen.store import ObjectStore, Store
 from tests.dags.conftest import as_task
-from tests.dags.test_ui import DAY, provenance, strategy
 from tests.execution.conftest import decision, decisions, messages_for
+from tests.support.any_strategy import DAY, provenance, strategy
 
 PAGE = f"http://airflow.test/mktgen/strategies/{DAY}"
 

@@ -18,13 +18,13 @@ from mktgen.steps.checking import audit_day
 from mktgen.steps.runner import Platform, Run
 from mktgen.store import Manifest
 from mktgen.tracking import STRATEGIES
-from tests.dags.test_ui import strategy as any_strategy
 from tests.execution.conftest import decision, decisions, messages_for
 from tests.feedback.shop import DAY
 from tests.feedback.test_effect_ledger import KNOWN, market
 from tests.steps import test_effects as effects
 from tests.steps.conftest import PlatformOf
 from tests.steps.test_launching import BUDGET, LIVE, decided
+from tests.support.any_strategy import strategy as any_strategy
 from tests.support.campaign_world import PARTITION
 from tests.support.decided_day import BY, run
 from tests.support.mlflow_server import free_port

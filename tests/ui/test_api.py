@@ -18,8 +18,9 @@ from mktgen.steps.runner import Platform
 from mktgen.steps.why import why
 from mktgen.store import ObjectStore, Provenance
 from tests.steps.conftest import platform_on
+from tests.support.any_strategy import strategy
 from tests.support.decided_day import BY
-from tests.support.pages_world import DAY, HOSTILE, HOSTILE_DAY, SECTIONS, STOPPED_DAY, UNREADABLE_DAY, strategy
+from tests.support.pages_world import DAY, HOSTILE, HOSTILE_DAY, SECTIONS, STOPPED_DAY, UNREADABLE_DAY
 from tests.ui.conftest import Get, asked, mounted
 
 OF_DAY = f"/api/strategies/{DAY}"
@@ -82,6 +83,14 @@ def test_a_strategy_made_anew_is_not_shown_as_published(object_store: ObjectStor
     published(platform, manifest.folder)
     store.write_document("approval", DAY, approved(BY.run), BY)
     assert asked(app, OF_DAY).json()["status"] == "approved"
+    answer = f"approval/dt={DAY}/run={BY.run}/_manifest.json"
+    kept = platform.objects.get(answer) or b""
+    platform.objects.put(answer, kept.replace(store.need("approval", DAY).contract.encode(), b"0" * 64))
+    older = asked(app, OF_DAY).json()
+    assert (older["status"], older["approval"]) == ("published", None), (
+        "an answer of another contract counts for nothing"
+    )
+    platform.objects.put(answer, kept)
     again = document.model_copy(update={"customers": document.customers + 1})
     store.write_document("strategy", DAY, again, Provenance("test", "again", "", "", 0, ()))
     after = asked(app, OF_DAY).json()

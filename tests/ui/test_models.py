@@ -9,7 +9,8 @@ from mktgen.contracts import DECISIONS
 from mktgen.steps.runner import Platform
 from mktgen.store import ObjectStore, Provenance
 from tests.steps.conftest import platform_on
-from tests.support.pages_world import DAY, SECTIONS, strategy
+from tests.support.any_strategy import strategy
+from tests.support.pages_world import DAY, SECTIONS
 
 CHOSEN = {"mktgen.kind": "transformer", "mktgen.artefact_run": "m1"}
 

@@ -53,11 +53,11 @@ export const en = {
   decision: {
     title: "Why this customer, this offer", customer: "Customer", decided: "Decided", by: "What decided", options: "What was possible", action: "Action", worth: "Worth", interval: "95% interval", cost: "Cost", net: "At the day's price",
     chance: "Chance", leftOut: "left out", drawn: "drawn", message: "The message", noMessage: "No message: nothing was to be sent.", became: "What became of it", events: "Past events that mattered", day: "The day", versions: "Versions", segment: "Segment",
-    response: "Response", rests: "What the worth rests on", back: "All decisions", arrives: "to arrive", rule: "rule",
+    response: "Response", points: "points of the chance to buy", rests: "What the worth rests on", back: "All decisions", arrives: "to arrive", rule: "rule",
   },
   whatIf: {
     lead: "Read off curves that were made with the day's plan. Move a slider: the answer is immediate.", budget: "Budget of the day", drop: "Leave out an offer", dropNone: "none", holdout: "Held out", asPlanned: "Back to the plan", expected: "Expected profit", difference: "Against the plan",
-    contacts: "Contacts", spend: "Spend", price: "One more unit of budget adds", error: "Error of the measured effect", errorIs: (ratio: string) => `${ratio} of the plan's`, beyond: "Beyond the highest budget that was computed: what lies past it counts as nothing.",
+    contacts: "Contacts", spend: "Spend", price: "One more unit of budget adds", error: "Error of the measured effect", errorIs: "of the plan's", beyond: "Beyond the highest budget that was computed: what lies past it counts as nothing.",
     refused: "No interval: no response was learned", assumptions: "What this rests on", sampled: (sampled: string, all: string) => `Computed on ${sampled} of ${all} customers.`, notComputed: (count: string) => `${count} further offers have no curve of their own.`, forCustomers: (count: string) => `${count} customers`,
     nothing: "Nothing could be chosen on this day, so there is nothing to ask.",
   },

@@ -51,11 +51,11 @@ export const zh: Texts = {
   decision: {
     title: "为何给这位客户这个优惠", customer: "客户", decided: "决定", by: "由什么决定", options: "当时的可选动作", action: "动作", worth: "价值", interval: "95% 区间", cost: "成本", net: "按当日价格",
     chance: "概率", leftOut: "已排除", drawn: "抽中", message: "消息", noMessage: "无消息：不需要发送。", became: "后续", events: "相关的过往事件", day: "当日", versions: "版本", segment: "客群",
-    response: "响应", rests: "价值的依据", back: "全部决策", arrives: "送达时间", rule: "规则",
+    response: "响应", points: "个百分点的购买概率", rests: "价值的依据", back: "全部决策", arrives: "送达时间", rule: "规则",
   },
   whatIf: {
     lead: "读取随当日计划预先算好的曲线。拖动滑块即可得到答案。", budget: "当日预算", drop: "去掉一个优惠", dropNone: "不去掉", holdout: "留白比例", asPlanned: "恢复计划", expected: "预期利润", difference: "与计划相比",
-    contacts: "触达数", spend: "支出", price: "预算每增加一单位", error: "效果测量误差", errorIs: (ratio) => `计划的 ${ratio}`, beyond: "超出了已计算的最高预算：其后的部分按零计。",
+    contacts: "触达数", spend: "支出", price: "预算每增加一单位", error: "效果测量误差", errorIs: "相对于计划", beyond: "超出了已计算的最高预算：其后的部分按零计。",
     refused: "没有区间：尚未学到响应", assumptions: "依据与假设", sampled: (sampled, all) => `基于 ${all} 位客户中的 ${sampled} 位计算。`, notComputed: (count) => `另有 ${count} 个优惠没有单独的曲线。`, forCustomers: (count) => `${count} 位客户`,
     nothing: "这一天没有可选动作，因此没有可问的。",
   },

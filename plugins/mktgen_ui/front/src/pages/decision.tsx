@@ -30,7 +30,7 @@ function Whole({ data }: { data: Decision }) {
         [t.decisions.chance, <span class="with-bar">{percent(why.propensity)} <Bar share={why.propensity} /></span>],
         [t.decisions.arm, named("arms", why.arm)],
         [t.decision.segment, data.segment ? (language === "zh" ? data.segment.name_zh : data.segment.name_en) : t.none],
-        ...(data.response ? [[t.decision.response, <>{named("classes", data.response.class)} <small class="soft block">{t.range(number(data.response.low * 100, 1), number(data.response.high * 100, 1))}</small></>] as [string, preact.ComponentChildren]] : []),
+        ...(data.response ? [[t.decision.response, <>{named("classes", data.response.class)} <small class="soft block">{t.range(number(data.response.low * 100, 1), number(data.response.high * 100, 1))} {t.decision.points}</small></>] as [string, preact.ComponentChildren]] : []),
         [t.decisions.decision, <code>{why.decision_id}</code>],
       ]} />
       <Section title={t.decision.by} aside={<Tag kind="decided">{named("decided", why.decided_by)}</Tag>}>

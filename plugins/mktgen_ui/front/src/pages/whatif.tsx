@@ -80,7 +80,7 @@ function Figures({ answer, curves }: { answer: Answer; curves: Curves }) {
       <div class="tile"><dt>{t.whatIf.contacts}</dt><dd>{count(answer.contacts)}</dd></div>
       <div class="tile"><dt>{t.whatIf.spend}</dt><dd><Money value={answer.cost_minor} /></dd></div>
       <div class="tile"><dt>{t.whatIf.price}</dt><dd>{number(answer.price, 3)}</dd></div>
-      <div class="tile"><dt>{t.whatIf.error}</dt><dd>{answer.error_ratio > 20 ? "∞" : percent(answer.error_ratio, 0)}</dd><dd><small class="soft">{t.whatIf.errorIs(percent(answer.error_ratio, 0))}</small></dd></div>
+      <div class="tile"><dt>{t.whatIf.error}</dt><dd>{answer.error_ratio > 20 ? "∞" : percent(answer.error_ratio, 0)}</dd><dd><small class="soft">{t.whatIf.errorIs}</small></dd></div>
       {answer.beyond && <p class="soft beyond">{t.whatIf.beyond}</p>}
     </dl>
   );
