@@ -73,6 +73,6 @@ class CopySettings(Section):
         0.1,
         ge=0,
         le=1,
-        description="of those answers, against the adapter that serves: more counts as a rise of fallbacks",
+        description="of those answers, against the adapter that serves: losing more counts as a risen fallback rate",
     )
     tuning: TuningSettings = TuningSettings()

@@ -26,8 +26,9 @@ LANGUAGE: Final = "en"
 LESSONS: Final = "lessons.jsonl"  # what an adapter learned from the bank
 RULE: Final = (
     "An adapter serves where its answers are well-formed and verified often enough on cells that were kept from it; where one "
-    "serves, only if its verified share is not shown to have fallen and it is shown to be better: by the click rate expected "
-    "on held-out segments, or, where no clicks were seen, by its verified share. Shown: by a 95% interval."
+    "serves, only if its verified share has not fallen (neither shown to, nor by more than copywriting.max_verified_loss as "
+    "counted) and it is shown to be better: by the click rate expected on held-out segments, or, where no clicks were seen, by "
+    "its verified share. Shown: by a 95% interval."
 )
 
 
@@ -183,8 +184,8 @@ def _verdict(
     if verified is None:
         return True, "the first adapter that passed its checks"
     told = f"{verified.value:+.1%} [{verified.low:+.1%}, {verified.high:+.1%}] verified answers"
-    if verified.low < -settings.max_verified_loss:
-        return False, f"{told} against the adapter that serves: more fallbacks can't be ruled out"
+    if verified.high < 0 or verified.value < -settings.max_verified_loss:
+        return False, f"{told} than the adapter that serves: its fallback rate has risen"
     better, name = (verified, "verified share") if gain is None else (gain, "expected click rate on held-out segments")
     told += "" if gain is None else f", {gain.value:+.2%} [{gain.low:+.2%}, {gain.high:+.2%}] expected clicks"
     verdict = "shown to be better" if better.low > 0 else "not shown to be better"

@@ -15,9 +15,11 @@ import pytest
 from mktgen import contracts, pipeline
 from mktgen.copywriting._adapter_file import to_gguf
 from mktgen.copywriting.serving import ADAPTER
-from mktgen.documents import CopyPromotion, CopyReport, CopywriterTraining, TrainingPlan
+from mktgen.documents import CopyPromotion, CopyReport, CopywriterTraining, Interval, TrainingPlan
 from mktgen.errors import PermanentError
+from mktgen.settings.words import CopySettings
 from mktgen.steps.runner import Platform
+from mktgen.steps.training_words import _verdict
 from mktgen.store import sha256
 from tests.steps.conftest import PlatformOf
 from tests.support.campaign_world import PARTITION
@@ -213,6 +215,33 @@ def test_an_adapter_that_fails_its_checks_never_writes(platform_of: PlatformOf) 
     report = platform.store.read_document(written(platform), CopyReport)
     assert (report.model, report.tally.asked) == ("", 0)
     assert report.reason.startswith("no adapter serves")
+
+
+@pytest.mark.parametrize(
+    ("failed", "verified", "gain", "wins", "words"),
+    [
+        ([], None, None, True, "the first adapter"),
+        (["too few answers"], None, None, False, "may not write: too few answers"),
+        ([], (0.2, 0.1, 0.3), None, True, "shown to be better than the one that serves by its verified share"),
+        ([], (0.05, -0.1, 0.2), None, False, "not shown to be better"),
+        ([], (0.0, -0.2, 0.2), (0.004, 0.001, 0.007), True, "by its expected click rate on held-out segments"),
+        ([], (0.3, 0.2, 0.4), (0.001, -0.002, 0.004), False, "not shown to be better"),
+        ([], (-0.05, -0.09, -0.01), (0.004, 0.001, 0.007), False, "its fallback rate has risen"),
+        ([], (-0.11, -0.4, 0.2), (0.004, 0.001, 0.007), False, "its fallback rate has risen"),
+    ],
+)
+def test_who_writes_is_decided_by_intervals(
+    failed: list[str],
+    verified: tuple[float, float, float] | None,
+    gain: tuple[float, float, float] | None,
+    wins: bool,
+    words: str,
+) -> None:
+    told = [
+        Interval(value=one[0], low=one[1], high=one[2]) if one is not None else None for one in (verified, gain)
+    ]  # fmt: skip
+    decided, reason = _verdict(failed, told[0], told[1], CopySettings())
+    assert (decided, words in reason) == (wins, True), reason
 
 
 def test_an_adapter_that_is_none_is_refused(platform_of: PlatformOf) -> None:
