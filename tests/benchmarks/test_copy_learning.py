@@ -15,7 +15,7 @@ from mktgen.market_sim.scenario import load
 
 def test_what_is_learned_lies_between_blind_choice_and_the_best_by_segment() -> None:
     strong = load("strong")
-    run = copy_learning.waves(strong, copies=1, count=5)
+    run = copy_learning.waves(strong, copies=1, count=4)
     beside, found = copy_learning.beside(run), copy_learning.study(run, strong, seed=0)
     assert found["learned"][0] == found["uniform"][0], "the first wave knows nothing"
     assert (np.array(found["learned"]) < np.array(beside["best by segment"])).all()
