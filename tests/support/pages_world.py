@@ -23,7 +23,7 @@ from mktgen.steps.runner import Platform
 from mktgen.store import Provenance
 from tests.support.any_strategy import strategy
 from tests.support.campaign_world import PARTITION
-from tests.support.decided_day import BY, prepare, run
+from tests.support.decided_day import BY, WRITE, prepare, run
 
 DAY: Final = PARTITION
 HOSTILE_DAY: Final = DAY - timedelta(days=2)
@@ -51,7 +51,7 @@ def decided(platform: Platform) -> None:
     prepare(platform)
     run(platform, "segment", "learn_response", "promote_response", "estimate_response", "judge_policy", "allocate")
     platform.store.write_table("reasons", DAY, contracts.REASONS.empty(), BY)
-    run(platform, "write_briefs", "evaluate_strategy", "publish")
+    run(platform, *WRITE, "evaluate_strategy", "publish")
     pipeline.record_approval(DAY, True, "ana", "prices checked", platform=platform)
     run(platform, "dispatch")
 
