@@ -24,8 +24,7 @@ IMPURE = {
     ("os", "getenv"), ("os", "environ"), ("random", "random"), ("random", "choice"), ("random", "shuffle"),
     ("uuid", "uuid4"), ("uuid", "uuid1"), ("secrets", "token_hex"),
 }  # fmt: skip
-# The neural trainers measure their speed for the log, read torch.distributed's variables and set cuBLAS's: none enters a
-# result.
+# Neural trainers measure their speed for the log, read torch.distributed's variables and set cuBLAS's: none enters a result.
 ALLOWED = {("os", "environ"): {"_processes.py", "tuning.py"}, ("time", "time"): set[str]()}
 
 
