@@ -177,17 +177,21 @@ class MLflow:
         return next((float(entry["value"]) for entry in metrics if entry["key"] == metric), None)
 
     def comparison(self) -> str:
-        """The page that shows our runs beside each other; the server's front page where there is no experiment yet."""
-        experiments = self._post("/experiments/search", {"max_results": 100}).get("experiments", [])
-        ours = [found["experiment_id"] for found in experiments if found["name"] == EXPERIMENT]
+        """The page that shows our models beside each other; the server's front page where there is no experiment yet."""
+        ours = self._models()
         return f"{self._url}/#/experiments/{ours[0]}/runs?workflowType=machine_learning" if ours else self._url
 
     def runs(self) -> list[str]:
-        """Names of all finished runs, in order."""
-        experiments = self._post("/experiments/search", {"max_results": 100}).get("experiments", [])
-        body = {"experiment_ids": [experiment["experiment_id"] for experiment in experiments], "max_results": 1000}
-        found = [run["info"] for run in self._post("/runs/search", body).get("runs", [])]
+        """Names of all finished runs of models, in order."""
+        ours = self._models()
+        body = {"experiment_ids": ours, "max_results": 1000}
+        found = [run["info"] for run in self._post("/runs/search", body).get("runs", [])] if ours else []
         return sorted(info["run_name"] for info in found if info["status"] == "FINISHED")
+
+    def _models(self) -> list[str]:
+        """The id of the models' experiment, where there is one."""
+        experiments = self._post("/experiments/search", {"max_results": 100}).get("experiments", [])
+        return [found["experiment_id"] for found in experiments if found["name"] == EXPERIMENT]
 
     def _get(self, path: str, query: dict[str, Any]) -> dict[str, Any]:
         body: dict[str, Any] = self._client.get(path, params=query).raise_for_status().json()

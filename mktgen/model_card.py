@@ -13,6 +13,15 @@ from matplotlib.figure import Figure
 from mktgen.documents import Gate
 from mktgen.model_run import ModelRun
 
+# Of registered models: what each is for, and who decides which version is used.
+DESCRIPTIONS: Final = {
+    "ranking": "Which items a customer buys next. champion is used; rollback was champion before; challenger lost last.",
+    "customer": "Purchase and churn of a customer. champion is used; rollback was champion before; challenger lost last.",
+    "redemption": "Whether a mailed customer redeems. One recipe, fitted anew for each training day; the newest is used.",
+    "response": "What offers change, learned daily from randomised decisions. champion is used; the rule is in mktgen.rule.",
+    "wording": "What customers click in wordings, learned daily from randomised sends. champion is used; see mktgen.rule.",
+    "copywriter": "Adapters of the small language model that proposes wordings. champion is used; the rule is in mktgen.rule.",
+}
 OUTCOME: Final = {True: "passed", False: "FAILED", None: "n/a"}
 _BLUE, _GREY = "#1f5fa8", "#9aa3ad"
 _RANKED_BY = "ranking.ndcg_at_10"

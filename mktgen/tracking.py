@@ -37,17 +37,7 @@ from mktgen.model_run import AliasMove, Input, Logged, ModelRun, PlainRun, Roles
 EXPERIMENT: Final = "mktgen-behaviour"
 SEARCHES: Final = "mktgen-search"  # apart: hundreds of trials would hide the models that were trained for use
 STRATEGIES: Final = "mktgen-strategies"
-REGISTERED: Final = {
-    task: f"mktgen-{task}" for task in ("ranking", "customer", "redemption", "response", "copywriter", "wording")
-}
-_DESCRIPTIONS: Final = {
-    "ranking": "Which items a customer buys next. champion is used; rollback was champion before; challenger lost last.",
-    "customer": "Purchase and churn of a customer. champion is used; rollback was champion before; challenger lost last.",
-    "redemption": "Whether a mailed customer redeems. One recipe, fitted anew for each training day; the newest is used.",
-    "response": "What offers change, learned daily from randomised decisions. champion is used; the rule is in mktgen.rule.",
-    "wording": "What customers click in wordings, learned daily from randomised sends. champion is used; see mktgen.rule.",
-    "copywriter": "Adapters of the small language model that proposes wordings. champion is used; the rule is in mktgen.rule.",
-}
+REGISTERED: Final = {task: f"mktgen-{task}" for task in model_card.DESCRIPTIONS}
 _REQUIREMENTS: Final = ("numpy", "pandas", "polars", "pydantic", "safetensors", "scikit-learn", "scipy", "skops")
 _PERMANENT: Final = frozenset(
     {"INVALID_PARAMETER_VALUE", "PERMISSION_DENIED", "UNAUTHENTICATED", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST"}
@@ -264,7 +254,7 @@ class Tracking:
         """The registered model of a task, created where it isn't there yet."""
         name = REGISTERED[task]
         try:
-            return self._client.create_registered_model(name, description=_DESCRIPTIONS[task])
+            return self._client.create_registered_model(name, description=model_card.DESCRIPTIONS[task])
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise

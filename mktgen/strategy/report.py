@@ -11,9 +11,11 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mktgen.documents import EffectLine, Interval, Refusal, Strategy
+from mktgen.metrics import METRICS
 
 OUTCOME: Final = {True: "passed", False: "failed", None: "n/a"}
 _WIDTH, _LABEL, _WORDS, _ROW, _FOOT = 760, 230, 190, 26, 34
+_SHARES: Final = frozenset(one.name for one in METRICS if one.unit.startswith("share"))
 _LETTERS: Final = 32  # of a label, which the labels' column holds
 
 
@@ -76,8 +78,8 @@ def strategy_report(strategy: Strategy, status: str, trail: Sequence[Line]) -> s
 
 def realised_report(found: Realised, source: str, notice: str) -> str:
     """source, notice: as in the strategy."""
-    bounds = {name: f"{name}_low" in found.metrics and f"{name}_high" in found.metrics for name in found.metrics}
-    rates = [(name, _interval(found.metrics, name)) for name, has in bounds.items() if has]
+    bounded = [name for name in found.metrics if {f"{name}_low", f"{name}_high"} <= found.metrics.keys()]
+    rates = [(name, _interval(found.metrics, name)) for name in bounded if name.split(".")[0] in _SHARES]
     rows = [
         (f"{line.campaign_id or 'all campaigns'}: {name}", value)
         for line in found.effects

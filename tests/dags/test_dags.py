@@ -208,7 +208,7 @@ def test_parsing_is_quick_and_imports_nothing_heavy() -> None:
 @pytest.mark.parametrize("file", sorted((ROOT / "dags").glob("*.py")), ids=lambda file: file.stem)
 def test_dag_files_are_a_docstring_a_schedule_and_arrows(file: Path) -> None:
     text = file.read_text()
-    assert len(text.splitlines()) < 60
+    assert len(text.splitlines()) < 70
     for word in ("now(", "today(", "uuid", "random", "Variable.get", "import polars", "from mktgen "):
         assert word not in text
 

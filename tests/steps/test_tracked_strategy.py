@@ -176,8 +176,9 @@ def test_what_came_of_it_is_added_under_the_names_of_the_metrics(
     (campaign,) = runs(client, "campaign")
     assert campaign.data.metrics["cvr"] == pytest.approx(metrics["cvr"])
     html = page(client, logged.info.run_id, "realised.html", tmp_path)
-    for words in (f"strategy of {DAY}", str(KNOWN), "has_clicks", "all campaigns: realised"):
+    for words in (f"strategy of {DAY}", str(KNOWN), "all campaigns: realised", '<text x="0" y="18">cvr</text>'):
         assert words in html
+    assert ">uplift</text>" not in html, "an amount has no place on an axis of shares"
     before = facts(client)
     pipeline.run_step("measure", KNOWN, platform=platform)
     assert facts(client) == before
