@@ -207,7 +207,8 @@ def answer_and_follow(airflow: Airflow, watch: Watch, plan: Plan, approve: bool,
 
 
 def _open_question(airflow: Airflow, run: Run | None) -> Question | None:
-    if run is None or run.finished:
+    """The run's unanswered question, once its task has paused: to an answer before that Airflow starts the task anew."""
+    if run is None or run.finished or not any(task.state == "awaiting_input" for task in airflow.tasks(run)):
         return None
     return next((q for q in airflow.questions(run.dag_id) if q.run_id == run.run_id and not q.answered), None)
 
