@@ -117,6 +117,7 @@ def pages(place: S3Location, told: Connection) -> None:
     app.mount("/mktgen", make_app(Depends(lambda: None), platform=lambda: known))
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning")
     listener = config.bind_socket()
+    listener.listen()  # who connects before the server runs waits, rather than being refused
     told.send(listener.getsockname()[1])
     uvicorn.Server(config).run(sockets=[listener])
 
